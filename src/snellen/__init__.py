@@ -1,0 +1,1 @@
+"""Snellen: vision models that must know where things are."""

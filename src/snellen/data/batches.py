@@ -1,0 +1,154 @@
+"""From samples to batches: canvases for the network, in an order that depends on the seed and the step alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from snellen.config import AugmentConfig
+from snellen.data.augment import keyed_generator, render
+from snellen.data.base import KeypointDataset
+
+__all__ = ["Batch", "CanvasDataset", "StepBatches", "evaluation_loader", "training_loader"]
+
+#: Stands for the epoch in keys of validation draws: made once an image, the same in every validation.
+FIXED_DRAW = 2**31 - 1
+
+
+@dataclass
+class Batch:
+    """Canvases and their points.
+
+    Attributes:
+        image: (b, c, h, w) float32 in 0..255.
+        xy: (b, k, 2) float32, canvas pixels; 0 where not in `mask`.
+        mask: (b, k) True for points that are labelled and on the canvas: the ones a loss may use.
+        labelled: (b, k) True for labelled points: the ones a metric uses.
+        matrix: (b, 3, 3) float64, image to canvas.
+        index: (b,) position in the data set.
+    """
+
+    image: Float[Tensor, "b c h w"]
+    xy: Float[Tensor, "b k 2"]
+    mask: Bool[Tensor, "b k"]
+    labelled: Bool[Tensor, "b k"]
+    matrix: Float64[Tensor, "b 3 3"]
+    index: Int[Tensor, " b"]
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+        """The batch on another device (Lightning calls this)."""
+        moved = {
+            # MPS has no float64; the maps are only used on the CPU anyway.
+            name: value if name == "matrix" else value.to(device, non_blocking=non_blocking)
+            for name, value in vars(self).items()
+        }
+        return Batch(**moved)
+
+    def pin_memory(self) -> "Batch":
+        """Page-locked copies, for faster transfer to a GPU."""
+        return Batch(**{name: value.pin_memory() for name, value in vars(self).items()})
+
+
+class CanvasDataset(Dataset[dict[str, Any]]):
+    """Samples drawn on canvases; indexed by (epoch, index) pairs, or by an index for draws made once.
+
+    Args:
+        samples: the data set.
+        canvas: (height, width) of the canvas.
+        augment: ranges of the random changes.
+        seed: first part of every draw's key.
+    """
+
+    def __init__(
+        self, samples: KeypointDataset, canvas: tuple[int, int], augment: AugmentConfig, *, seed: int = 0
+    ) -> None:
+        self.samples, self.canvas, self.augment, self.seed = samples, canvas, augment, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = (FIXED_DRAW, key) if isinstance(key, int) else key
+        rng = keyed_generator(self.seed, epoch, index)
+        image, xy, matrix, _ = render(self.samples[index], self.canvas, self.augment, rng)
+        height, width = self.canvas
+        labelled = torch.isfinite(xy).all(dim=-1)
+        size = torch.tensor([width, height], dtype=torch.float32)
+        mask = labelled & (xy >= 0).all(dim=-1) & (xy <= size).all(dim=-1)
+        return {
+            "image": image,
+            "xy": torch.nan_to_num(xy),
+            "mask": mask,
+            "labelled": labelled,
+            "matrix": torch.from_numpy(matrix),
+            "index": torch.tensor(index),
+        }
+
+
+class StepBatches:
+    """A batch sampler over steps: step t takes positions t * batch_size onwards of an endless series of shuffled epochs.
+
+    Its `start` is the number of steps already done, so a resumed run goes on with the very batch it would have seen; under
+    several processes each takes its share of every batch.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, steps: int, *, seed: int = 0, start: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        if batch_size % world:
+            raise ValueError(f"train.batch_size {batch_size} cannot be shared by {world} devices; choose a multiple")
+        self.images, self.batch_size, self.steps, self.seed = images, batch_size, steps, seed
+        self.start, self.rank, self.world = start, rank, world
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, order = -1, np.empty(0, dtype=np.int64)
+        for step in range(self.start, self.steps):
+            batch = []
+            for position in range(step * self.batch_size, (step + 1) * self.batch_size):
+                if position // self.images != epoch:
+                    epoch = position // self.images
+                    order = keyed_generator(self.seed, epoch).permutation(self.images)
+                batch.append((epoch, int(order[position % self.images])))
+            yield batch[self.rank :: self.world]
+
+
+def _collate(items: list[dict[str, Any]]) -> Batch:
+    return Batch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})
+
+
+def _one_thread(_: int) -> None:
+    # A worker a core: more threads would fight the training process for the cores.
+    torch.set_num_threads(1)
+
+
+def training_loader(data: CanvasDataset, batches: StepBatches, *, workers: int = 0) -> DataLoader[Any]:
+    """Batches for training, in the order of `batches`."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,  # type: ignore[arg-type]  # its items are (epoch, index) keys, which torch's stubs exclude
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def evaluation_loader(data: CanvasDataset, batch_size: int, *, workers: int = 0) -> DataLoader[Any]:
+    """Every image once, in order."""
+    return DataLoader(
+        data,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )

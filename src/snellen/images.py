@@ -1,0 +1,99 @@
+"""Reading pictures: one door for every file, with EXIF rotation, colour modes, 16 bit and a size limit."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+__all__ = ["MAX_PIXELS", "ImageError", "image_size", "read_image"]
+
+#: Larger pictures are refused before any pixel is decoded; pass `max_pixels` to raise it.
+MAX_PIXELS = 120_000_000
+
+# EXIF orientations whose picture lies on its side: width and height exchange.
+_ON_ITS_SIDE = {5, 6, 7, 8}
+_ORIENTATION_TAG = 0x0112
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read; the message is one sentence that names the file."""
+
+
+def _open(path: Path, max_pixels: int) -> Image.Image:
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder, not an image; give the path of a picture")
+    if not path.exists():
+        raise ImageError(f"{path} does not exist; check the path")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes); copy the file again or leave it out")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about large pictures; the limit below is ours and says what to do.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} is too large to open ({error}); shrink it first") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path} is not a picture that Pillow can read ({error}); convert it to PNG or JPEG") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise ImageError(
+            f"{path} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise max_pixels"
+        )
+    return image
+
+
+def image_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) in pixels after EXIF rotation, from the header alone.
+
+    Raises:
+        ImageError: where the file is missing, empty, no picture, or over the limit.
+    """
+    with _open(Path(path), max_pixels) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION_TAG) in _ON_ITS_SIDE
+    return (width, height) if turned else (height, width)
+
+
+def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "c h w"]:
+    """Decode a picture.
+
+    EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is divided by 257
+    (65,535 becomes 255); of several frames the first is read.
+
+    Args:
+        path: the file.
+        channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
+        max_pixels: refusal limit on width x height.
+
+    Returns:
+        (channels, h, w) uint8.
+
+    Raises:
+        ImageError: one sentence with the path: what is wrong and what to do.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), not {channels!r}")
+    path = Path(path)
+    with _open(path, max_pixels) as image:
+        try:
+            image.load()
+            picture = ImageOps.exif_transpose(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ImageError(f"{path} cannot be decoded ({error}); copy the file again or leave it out") from None
+        if picture.mode.startswith("I;16") or picture.mode == "I":
+            wide = np.asarray(picture, dtype=np.float64)
+            picture = Image.fromarray(np.clip(np.rint(wide / 257.0), 0, 255).astype(np.uint8))
+        elif picture.mode == "F":
+            raise ImageError(f"{path} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
+        if picture.has_transparency_data:
+            layer = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        pixels = np.array(picture)
+    return torch.from_numpy(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy())

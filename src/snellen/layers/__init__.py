@@ -1,0 +1,1 @@
+"""The papers' blocks, usable in any network."""
