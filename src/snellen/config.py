@@ -172,7 +172,7 @@ class TrainConfig:
 
     Attributes:
         steps: number of updates.
-        minutes: instead of `steps`: a time, turned into a number of steps once by timing the first few, and stored.
+        minutes: where set, replaces `steps`: a time, turned into a number of steps once by timing a few, and stored.
         batch_size: images an update, over all devices.
         optimiser: "adadelta" (the paper's: lr 1, rho 0.95, eps 1e-8), "adamw" or "sgd" (Nesterov momentum 0.9).
         lr: (highest) learning rate.
@@ -196,7 +196,7 @@ class TrainConfig:
         devices: number of devices; 0 uses all of a GPU machine and one process on a CPU.
     """
 
-    steps: int | None = None
+    steps: int = 1000
     minutes: float | None = None
     batch_size: int = 64
     optimiser: Literal["adadelta", "adamw", "sgd"] = "adamw"
@@ -221,11 +221,7 @@ class TrainConfig:
     devices: int = 0
 
     def __post_init__(self) -> None:
-        _require(
-            (self.steps is None) != (self.minutes is None),
-            "give exactly one of train.steps and train.minutes: how long to train",
-        )
-        _require(self.steps is None or self.steps > 0, f"train.steps must be positive, not {self.steps}")
+        _require(self.steps > 0, f"train.steps must be positive, not {self.steps}")
         _require(self.minutes is None or self.minutes > 0, f"train.minutes must be positive, not {self.minutes}")
         _require(self.batch_size > 0, f"train.batch_size must be positive, not {self.batch_size}")
         _require(self.lr > 0, f"train.lr must be positive, not {self.lr}")
@@ -280,7 +276,7 @@ class RunConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     validation: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=100))
+    train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     @property

@@ -4,7 +4,6 @@ from snellen.data.base import KeypointDataset, Sample
 from snellen.data.batches import Batch, CanvasDataset, StepBatches, evaluation_loader, training_loader
 from snellen.data.build import SPLITS, Split, build_dataset
 from snellen.data.files import AnnotatedImages, DataError
-from snellen.data.wings import Wings
 
 __all__ = [
     "SPLITS",
@@ -16,7 +15,6 @@ __all__ = [
     "Sample",
     "Split",
     "StepBatches",
-    "Wings",
     "build_dataset",
     "evaluation_loader",
     "training_loader",

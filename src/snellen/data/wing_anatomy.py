@@ -28,22 +28,22 @@ __all__ = ["CURVES", "MEAN_KNOTS", "WIDTHS", "curve_points", "knot_position", "l
 
 #: The knots of the mean wing, in wing units; the twelve landmarks first, in the order of the schema.
 MEAN_KNOTS: dict[str, tuple[float, float]] = {
-    "costal_break": (0.135, -0.098),
+    "costal_break": (0.135, -0.110),
     "l1_end": (0.395, -0.193),
     "l2_end": (0.810, -0.178),
     "l3_end": (0.992, -0.040),
     "l4_end": (0.966, 0.092),
-    "l5_end": (0.700, 0.242),
+    "l5_end": (0.725, 0.241),
     "l2_l3_fork": (0.190, -0.058),
     "anterior_crossvein_l3": (0.432, -0.062),
     "anterior_crossvein_l4": (0.440, -0.002),
     "posterior_crossvein_l4": (0.668, 0.040),
-    "posterior_crossvein_l5": (0.630, 0.183),
+    "posterior_crossvein_l5": (0.622, 0.183),
     "l4_l5_fork": (0.150, 0.012),
     # margin, from the hinge along the costa, round the tip and back along the hind margin to the alula
     "m_hinge": (-0.005, -0.035),
-    "m_base": (0.055, -0.072),
-    "m_costa": (0.262, -0.152),
+    "m_base": (0.055, -0.078),
+    "m_costa": (0.262, -0.160),
     "m_front": (0.600, -0.222),
     "m_subtip": (0.925, -0.112),
     "m_tip": (0.997, 0.022),
@@ -57,7 +57,7 @@ MEAN_KNOTS: dict[str, tuple[float, float]] = {
     "m_end": (-0.005, 0.030),
     # veins
     "l1_a": (0.020, -0.030),
-    "l1_b": (0.130, -0.077),
+    "l1_b": (0.130, -0.072),
     "l1_c": (0.270, -0.125),
     "r_a": (0.010, -0.010),
     "r_b": (0.095, -0.028),
@@ -74,9 +74,9 @@ MEAN_KNOTS: dict[str, tuple[float, float]] = {
     "l4_c": (0.815, 0.072),
     "l5_a": (0.270, 0.060),
     "l5_b": (0.390, 0.104),
-    "l5_c": (0.510, 0.140),
+    "l5_c": (0.510, 0.143),
     "acv_a": (0.438, -0.032),
-    "pcv_a": (0.656, 0.115),
+    "pcv_a": (0.652, 0.115),
     "l6_a": (0.100, 0.028),
     "l6_b": (0.175, 0.090),
     "l6_c": (0.235, 0.150),
@@ -95,6 +95,7 @@ CURVES: dict[str, tuple[str, ...]] = {
         "mc_a", "mc_b", "l4_l5_fork", "l4_a", "anterior_crossvein_l4", "l4_b", "posterior_crossvein_l4", "l4_c", "l4_end",
     ),
     "l5": ("l4_l5_fork", "l5_a", "l5_b", "l5_c", "posterior_crossvein_l5", "l5_end"),
+    "humeral": ("costal_break", "l1_b"),
     "l6": ("l6_a", "l6_b", "l6_c"),
     "anterior_crossvein": ("anterior_crossvein_l3", "acv_a", "anterior_crossvein_l4"),
     "posterior_crossvein": ("posterior_crossvein_l4", "pcv_a", "posterior_crossvein_l5"),
@@ -108,6 +109,7 @@ WIDTHS: dict[str, tuple[float, ...]] = {
     "l3": (9, 8, 5.5, 4.6, 4.6, 4.3, 4, 3.2),
     "l4": (7, 6, 4.6, 4.2, 4.2, 4, 4, 3.4, 2.6),
     "l5": (4.6, 4.6, 4.4, 4.2, 4, 2.6),
+    "humeral": (4, 4.5),
     "l6": (2.6, 2, 0.4),
     "anterior_crossvein": (3.8, 3.6, 3.8),
     "posterior_crossvein": (3.6, 3.4, 3.6),
@@ -208,4 +210,9 @@ def sample_knots(rng: np.random.Generator) -> NDArray[np.float64]:
     tangents = _tangents()
     normals = tangents[:, ::-1] * (-1, 1)
     warped += along[:, None] * tangents + across[:, None] * normals
+    # A crossvein follows the two veins it joins; its middle knot only bows it.
+    for name in ("anterior_crossvein", "posterior_crossvein"):
+        start, middle, end = (_NAMES.index(k) for k in CURVES[name])
+        bow = _MEAN[middle] - (_MEAN[start] + _MEAN[end]) / 2 + 0.003 * slide[middle]
+        warped[middle] = (warped[start] + warped[end]) / 2 + bow
     return warped

@@ -1,1 +1,1 @@
-"""TODO-room."""
+"""What training means: losses, metrics, one LightningModule a task, run folders."""

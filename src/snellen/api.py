@@ -1,0 +1,120 @@
+"""The verbs, as typed functions: the command line and Python call the same ones.
+
+Nothing heavy is imported at the top, so that `import snellen` and `snellen --help` answer at once.
+"""
+
+import fnmatch
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snellen.config import ConfigError, RunConfig, from_dict
+
+if TYPE_CHECKING:
+    from snellen.inference import Localiser
+
+__all__ = ["evaluate", "load", "models", "recipes", "report", "resolve", "resume", "train", "train_config"]
+
+
+def recipes(pattern: str = "*") -> dict[str, str]:
+    """Built-in recipes whose names match a shell pattern, with a line on each."""
+    from snellen.recipes import list_recipes
+
+    return {name: line for name, line in list_recipes().items() if fnmatch.fnmatch(name, pattern)}
+
+
+def models(pattern: str = "*") -> list[str]:
+    """Registered models whose names match a shell pattern."""
+    from snellen.models import list_models
+
+    return list(list_models(pattern))
+
+
+def resolve(recipe: str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """A recipe with settings changed, by dotted names.
+
+    >>> resolve("wings-rcn", {"train.batch_size": 8}).train.batch_size
+    8
+    """
+    from snellen.recipes import read_recipe
+
+    values = read_recipe(recipe)
+    for dotted, value in (overrides or {}).items():
+        *groups, key = dotted.split(".")
+        section = values
+        for group in groups:
+            section = section.setdefault(group, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"there is no group of settings {group!r} in {dotted!r}")
+        section[key] = value
+    config: RunConfig = from_dict(values)
+    return config
+
+
+def train(recipe: str, *, seed: int | None = None, **overrides: Any) -> Path:
+    """Train a model by a recipe.
+
+    Args:
+        recipe: a built-in name (see `recipes`) or the path of a YAML file.
+        seed: shorthand for the setting of that name.
+        **overrides: settings by dotted names, e.g. ``**{"data.root": "faces", "train.steps": 500}``.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError, DataError, AnnotationError: one sentence on what to change.
+    """
+    if seed is not None:
+        overrides["seed"] = seed
+    changed = " ".join(f"--{key} {shlex.quote(str(value))}" for key, value in overrides.items())
+    return train_config(resolve(recipe, overrides), command=f"snellen train {recipe} {changed}".strip())
+
+
+def train_config(config: RunConfig, *, command: str = "") -> Path:
+    """Train a model by a resolved configuration; returns the run folder."""
+    from snellen.training.fit import fit
+
+    return fit(config, command=command).path
+
+
+def resume(run: str | Path) -> Path:
+    """Go on with a run that was interrupted; returns the run folder."""
+    from snellen.training.fit import fit
+    from snellen.training.runs import RunFolder
+
+    folder = RunFolder(run)
+    config = folder.config()
+    return fit(config, command=str(folder.info().get("command", "")), resume=folder).path
+
+
+def load(run: str | Path) -> "Localiser":
+    """A trained model with its preprocessing, from a run folder."""
+    from snellen.inference import load as load_run
+
+    return load_run(run)
+
+
+def evaluate(run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True) -> dict[str, Any]:
+    """Score a run on a split of its data.
+
+    Args:
+        run: the run folder.
+        split: "train", "val" or "test". Scoring a real data set's test split is counted in a ledger.
+        data: folder of the data, where it is not the one the run was trained on.
+        robustness: also measure the error against box shift and scale.
+
+    Returns:
+        JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, ...
+    """
+    from snellen.evaluation.evaluate import evaluate_run
+
+    return evaluate_run(run, split=split, data=data, robustness=robustness)
+
+
+def report(run: str | Path, *, split: str = "") -> Path:
+    """Write report.html of a run from its newest evaluation, evaluating the validation split where there is none."""
+    from snellen.evaluation.evaluate import report_run
+
+    return report_run(run, split=split)

@@ -1,0 +1,209 @@
+"""The command line: the verbs of `snellen.api`, with every setting of a recipe as a flag."""
+
+import argparse
+import json
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from snellen import __version__
+from snellen.config import ConfigError, RunConfig, nearest
+
+__all__ = ["main"]
+
+_OVERVIEW = """\
+verbs:
+  train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
+  train --resume RUN                                                 go on with an interrupted run
+  evaluate RUN [--split test] [--data PATH] [--json]                 score it
+  report RUN                                                         write its HTML report
+  models [PATTERN]                                                   list models
+  recipes [PATTERN]                                                  list recipes
+
+`snellen train --help` lists every setting; `snellen train RECIPE --print_config` prints the resolved ones."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status (0 done, 1 refused with one sentence, 2 wrong usage, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    try:
+        if arguments[:1] == ["train"]:
+            return _train(arguments[1:])
+        return _other(arguments)
+    except (ValueError, FileNotFoundError, PermissionError, FloatingPointError) as error:
+        # All errors of this library that a user can mend are ValueErrors of one sentence.
+        print(f"snellen: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        print(f"snellen: {error}; install the tool's packages with: pip install 'snellen[train]'", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("snellen: interrupted", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that names the nearest verb instead of listing all of them."""
+
+    def error(self, message: str) -> Any:
+        match = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if match:
+            known = re.findall(r"[a-z]+", match[2])
+            message = f"there is no verb {match[1]!r}{nearest(match[1], known)}; the verbs are {', '.join(known)}"
+        print(f"snellen: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _other(arguments: list[str]) -> int:
+    parser = _Parser(
+        prog="snellen",
+        description="Vision models that must know where things are.",
+        epilog=_OVERVIEW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="snellen VERB ...",
+    )
+    parser.add_argument("--version", action="version", version=f"snellen {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
+    verbs.add_parser("train", add_help=False)
+    evaluate = verbs.add_parser("evaluate", description="Score a run on a split of its data.")
+    evaluate.add_argument("run", help="run folder that train wrote")
+    evaluate.add_argument("--split", default="val", help="train, val (default) or test")
+    evaluate.add_argument("--data", help="folder of the data, where it is not the one of the training")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument("--no-robustness", action="store_true", help="skip the error against box shift and scale")
+    report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
+    report.add_argument("run", help="run folder that train wrote")
+    report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
+    for verb, what in (("models", "registered models"), ("recipes", "built-in recipes")):
+        listing = verbs.add_parser(verb, description=f"List the {what}.")
+        listing.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'rcn*'")
+    chosen = parser.parse_args(arguments)
+
+    from snellen import api
+
+    if chosen.verb == "evaluate":
+        scores = api.evaluate(chosen.run, split=chosen.split, data=chosen.data, robustness=not chosen.no_robustness)
+        print(json.dumps(scores, indent=2) if chosen.json else _sentence(scores))
+    elif chosen.verb == "report":
+        print(api.report(chosen.run, split=chosen.split))
+    elif chosen.verb == "models":
+        _print_or_refuse(api.models(chosen.pattern), chosen.pattern, api.models())
+    else:
+        found = api.recipes(chosen.pattern)
+        width = max(map(len, found), default=0)
+        _print_or_refuse([f"{name:<{width}}  {line}" for name, line in found.items()], chosen.pattern, api.recipes())
+    return 0
+
+
+def _print_or_refuse(lines: list[str], pattern: str, known: Any) -> None:
+    if not lines:
+        raise ConfigError(f"nothing is called {pattern!r}{nearest(pattern, known)}; patterns may hold * and ?")
+    print("\n".join(lines))
+
+
+def _sentence(scores: dict[str, Any]) -> str:
+    low, high = scores["interval"]
+    return (
+        f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {100 * scores['nme']:.2f} % of "
+        f"{scores['normaliser']} (95 % interval {100 * low:.2f} to {100 * high:.2f}), median {100 * scores['median']:.2f} %, "
+        f"failures above {100 * scores['failure_threshold']:g} %: {100 * scores['failure_rate']:.1f} %\n"
+        f"points: median {scores['point_median_pixels']:.2f} px, 95th percentile {scores['point_p95_pixels']:.2f} px; "
+        f"confidence is off by {100 * scores['calibration_error']:.1f} % (expected calibration error)"
+    )
+
+
+def _train(arguments: list[str]) -> int:
+    if arguments[:1] == ["--resume"]:
+        if len(arguments) != 2:
+            raise ConfigError("--resume takes one run folder and no settings; the run's own are used")
+        from snellen import api
+
+        return _finish(api.resume(arguments[1]))
+    config, show = _parse_train(arguments)
+    if show:
+        return 0
+    from snellen import api
+
+    return _finish(api.train_config(config, command="snellen train " + shlex.join(arguments)))
+
+
+def _finish(path: Any) -> int:
+    from snellen.training.runs import RunFolder
+
+    if not RunFolder(path).finished:
+        return 130
+    print(f"{path}\nnext: snellen evaluate {path} && snellen report {path}")
+    return 0
+
+
+def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
+    """The configuration of a `train` command, and whether it was only printed."""
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    from snellen.recipes import find_recipe, read_recipe
+
+    parser = ArgumentParser(
+        prog="snellen train RECIPE",
+        description="Train a model by a recipe; every setting is a flag.",
+        exit_on_error=False, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of settings, applied in order")
+    parser.add_class_arguments(RunConfig, None)
+    if not arguments:
+        raise ConfigError("name a recipe, e.g. snellen train wings-rcn; list all with: snellen recipes")
+    if not arguments[0].startswith("-"):
+        file = find_recipe(arguments[0])
+        _known_settings(read_recipe(arguments[0]), str(file))
+        arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
+    try:
+        if "--print_config" in arguments:
+            print(_printed(parser, [a for a in arguments if a != "--print_config"]))
+            return RunConfig(), True
+        parsed = parser.parse_args(arguments)
+        settings = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
+    except argparse.ArgumentError as error:
+        raise ConfigError(_explain(str(error))) from None
+    values = {name: value for name, value in vars(settings).items() if name != "config"}
+    return RunConfig(**values), False
+
+
+def _printed(parser: Any, arguments: list[str]) -> str:
+    text: str = parser.dump(parser.parse_args(arguments), skip_none=False)
+    return text.rstrip()
+
+
+def _known_settings(values: dict[str, Any], file: str) -> None:
+    """Refuse unknown keys of a recipe with the nearest ones, before jsonargparse says it at length."""
+    from snellen.config import from_dict
+
+    try:
+        from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    except TypeError as error:
+        raise ConfigError(f"{file} does not hold settings of the right kind ({error})") from None
+
+
+def _explain(message: str) -> str:
+    """jsonargparse's message as one sentence, with the nearest settings where a name is unknown."""
+    import dataclasses
+
+    known = []
+    for field in dataclasses.fields(RunConfig):
+        inner = dataclasses.fields(field.type) if dataclasses.is_dataclass(field.type) else ()
+        known += [f"{field.name}.{sub.name}" for sub in inner] or [field.name]
+    match = re.search(r"unrecognized arguments: --([\w.\-]+)", message)
+    if match:
+        return f"there is no setting --{match[1]}{nearest(match[1], known)}; list all with: snellen train --help"
+    match = re.search(r'key "([\w.]+)":\s*(.*)', message, re.S)
+    if match:
+        return f"--{match[1]}: {' '.join(match[2].split())}"
+    return " ".join(message.split())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

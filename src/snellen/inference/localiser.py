@@ -1,0 +1,131 @@
+"""A trained keypoint model with everything needed to use it: load a run, predict on images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from snellen.config import ConfigError
+from snellen.geometry import Box, Matrix, box_map, transform_points, warp
+from snellen.images import read_image
+from snellen.keypoints import Keypoints, Schema
+from snellen.keypoints.codecs import Decoded, decode
+from snellen.models import create_model
+
+__all__ = ["Localiser", "load"]
+
+Picture = str | Path | Image.Image | NDArray[Any] | Tensor
+
+
+class Localiser:
+    """A model, its schema and its preprocessing.
+
+    Attributes:
+        model: answers heatmaps for canvases (b, c, h, w) in 0..255.
+        schema: the points.
+        canvas: (height, width) in pixels of what the model sees.
+        channels: 1 or 3.
+        card: model.json: choices, decoder, box rule, recipe.
+    """
+
+    def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:
+        self.model, self.card = model.eval(), card
+        self.schema = Schema.from_dict(card["schema"])
+        self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
+        self.channels: int = card["channels"]
+        self._decoder = card["decoder"]
+
+    @property
+    def radius(self) -> float:
+        """Radius in canvas pixels of the disc whose probability mass is a point's confidence."""
+        return float(self._decoder["radius"])
+
+    @torch.inference_mode()
+    def locate(self, canvases: Float[Tensor, "b c h w"]) -> Decoded:
+        """Points (b, k, 2) in canvas pixels and their confidences (b, k)."""
+        device = next(self.model.parameters()).device
+        logits = self.model(canvases.to(device).contiguous(memory_format=torch.channels_last)).logits
+        found = decode(logits, self._decoder["method"], window=self._decoder["window"], radius=self._decoder["radius"])
+        h, w = logits.shape[-2:]
+        scale = torch.tensor([self.canvas[1] / w, self.canvas[0] / h])
+        return Decoded(found.xy.cpu() * scale, found.confidence.cpu())
+
+    def predict(self, images: Picture | Sequence[Picture], boxes: Sequence[Box] | None = None) -> list[Keypoints]:
+        """Find the points in images.
+
+        Args:
+            images: paths, PIL images, NumPy arrays (h, w) or (h, w, 3) uint8, or tensors (c, h, w) uint8; one or many.
+            boxes: the region of each image that holds the object; by default the whole image.
+
+        Returns:
+            One `Keypoints` an image, in pixels of the original image, `score` the confidence that the point lies within
+            `radius` canvas pixels.
+        """
+        pictures = [images] if isinstance(images, (str, Path, Image.Image, np.ndarray, Tensor)) else list(images)
+        if boxes is not None and len(boxes) != len(pictures):
+            raise ValueError(f"{len(pictures)} images but {len(boxes)} boxes; give one box an image")
+        answers = []
+        for i, picture in enumerate(pictures):
+            image = _tensor(picture, self.channels)
+            height, width = image.shape[-2:]
+            box = boxes[i] if boxes is not None else Box(0, 0, width, height)
+            matrix = box_map(box, self.canvas)
+            found = self.locate(warp(image, matrix, self.canvas)[None])
+            answers.append(self._keypoints(found, matrix))
+        return answers
+
+    def _keypoints(self, found: Decoded, matrix: Matrix) -> Keypoints:
+        xy = transform_points(np.linalg.inv(matrix), found.xy[0].double().numpy())
+        visible = np.full(len(self.schema), 2)
+        return Keypoints(xy, visible, self.schema, found.confidence[0].double().numpy())
+
+
+def _tensor(picture: Picture, channels: int) -> Tensor:
+    if isinstance(picture, (str, Path)):
+        return read_image(picture, channels=channels)
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture.convert("L" if channels == 1 else "RGB"))
+    if isinstance(picture, np.ndarray):
+        picture = torch.from_numpy(np.ascontiguousarray(picture))
+        picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+        raise ValueError(f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}")
+    return picture
+
+
+def load(path: str | Path) -> Localiser:
+    """Load a trained model from its run folder.
+
+    Args:
+        path: the folder that `snellen train` wrote.
+
+    Raises:
+        ConfigError: where the folder is no finished run, or its weights do not fit.
+    """
+    folder = Path(path)
+    card_file, weights_file = folder / "model.json", folder / "model.safetensors"
+    if not card_file.is_file() or not weights_file.is_file():
+        unfinished = (folder / "config.yaml").is_file()
+        raise ConfigError(
+            f"{folder} is a run that is not finished; go on with: snellen train --resume {folder}"
+            if unfinished
+            else f"{folder} is not a run folder (it has no model.json); give the folder that train wrote"
+        )
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+        weights = load_file(weights_file)
+        model = create_model(card["model"]["name"], **card["model"]["choices"])
+        model.load_state_dict(weights)
+    except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
+    return Localiser(model.to(memory_format=torch.channels_last), card)  # type: ignore[call-overload]

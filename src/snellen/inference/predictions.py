@@ -1,0 +1,93 @@
+"""A model's answers on a data set, at given boxes: what every evaluation starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snellen.config import AugmentConfig
+from snellen.data import CanvasDataset, KeypointDataset, Sample, evaluation_loader
+from snellen.data.augment import keyed_generator
+from snellen.geometry import Box
+from snellen.inference.localiser import Localiser
+
+__all__ = ["Predictions", "Perturbed", "predict_dataset"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for n images.
+
+    Attributes:
+        pred: (n, k, 2), pixels of the original images.
+        true: (n, k, 2), likewise; NaN where unlabelled.
+        pred_canvas: (n, k, 2), canvas pixels.
+        true_canvas: (n, k, 2), canvas pixels.
+        confidence: (n, k) in 0..1.
+    """
+
+    pred: NDArray[np.float64]
+    true: NDArray[np.float64]
+    pred_canvas: NDArray[np.float64]
+    true_canvas: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+class Perturbed:
+    """A data set whose boxes are moved or resized, to see how much a model depends on its box.
+
+    Args:
+        samples: the data set.
+        shift: distance to move each box by, as a share of its side, in a direction drawn once an image.
+        scale: factor on each box's side.
+    """
+
+    def __init__(self, samples: KeypointDataset, *, shift: float = 0.0, scale: float = 1.0) -> None:
+        self.samples, self.shift, self.scale, self.schema = samples, shift, scale, samples.schema
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the images."""
+        return self.samples.names
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.samples[index]
+        angle = keyed_generator(7, index).uniform(0, 2 * np.pi)
+        box = sample.box.scaled(self.scale)
+        dx, dy = self.shift * box.width * np.cos(angle), self.shift * box.height * np.sin(angle)
+        return Sample(sample.image, sample.keypoints, Box(*box.shifted(float(dx), float(dy))), sample.name)
+
+
+def predict_dataset(
+    localiser: Localiser, samples: KeypointDataset, *, batch_size: int = 64, augment: AugmentConfig | None = None
+) -> Predictions:
+    """Run a model over a data set, each image shown at its box.
+
+    Args:
+        localiser: the model.
+        samples: images with truth, of the model's schema.
+        batch_size: images at a time.
+        augment: changes to the images, drawn once an image (a run's validation settings); none by default.
+
+    Raises:
+        ValueError: where the data's schema is not the model's.
+    """
+    if samples.schema.points != localiser.schema.points:
+        raise ValueError(
+            f"the model knows {localiser.schema.name!r} ({len(localiser.schema)} points) but the data is annotated as "
+            f"{samples.schema.name!r} ({len(samples.schema)} points); choose data of the model's schema"
+        )
+    canvases = CanvasDataset(samples, localiser.canvas, augment or AugmentConfig(), seed=0)
+    parts = []
+    for batch in evaluation_loader(canvases, batch_size):
+        found = localiser.locate(batch.image)
+        inverse = np.linalg.inv(batch.matrix.numpy())
+        pred_canvas, true_canvas = found.xy.double().numpy(), batch.xy.double().numpy()
+        true_canvas = np.where(batch.labelled.numpy()[..., None], true_canvas, np.nan)
+        pred, true = (p @ inverse[:, :2, :2].transpose(0, 2, 1) + inverse[:, None, :2, 2] for p in (pred_canvas, true_canvas))
+        parts.append((pred, true, pred_canvas, true_canvas, found.confidence.double().numpy()))
+    return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))

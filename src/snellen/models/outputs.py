@@ -1,0 +1,30 @@
+"""What models return: small dataclasses with named parts, which torch's compilers see through."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils import _pytree
+
+__all__ = ["KeypointOutput"]
+
+
+@dataclass(frozen=True)
+class KeypointOutput:
+    """The answer of a keypoint network.
+
+    Attributes:
+        logits: one map a keypoint, (b, k, h, w) at the size of the network's input, any range. A softmax over the
+            positions (h, w) of a map makes it the probability that the keypoint lies in each pixel.
+
+    >>> import torch
+    >>> KeypointOutput(torch.zeros(2, 5, 80, 80)).logits.shape
+    torch.Size([2, 5, 80, 80])
+    """
+
+    logits: Float[Tensor, "b k h w"]
+
+
+# torch.export and functorch need to look inside. torch.export.register_dataclass is the same call, public, but loads the
+# whole of torch.export at import.
+_pytree.register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")

@@ -1,0 +1,167 @@
+"""Recombinator Networks: coarse features flow into every finer branch before it computes.
+
+Source: Honari, Yosinski, Vincent, Pal, "Recombinator Networks: Learning Coarse-to-Fine Feature Aggregation", CVPR 2016,
+arXiv 1511.07356, tables of rcn.md 2.4 to 2.6. For 5 points and 5 branches::
+
+    trunk        80x80 --> 40x40 --> 20x20 --> 10x10 --> 5x5
+                   |         |         |         |        |
+    branches     80x80 <-- 40x40 <-- 20x20 <-- 10x10 <-- 5x5        <-- upsample, concatenate, convolve
+                   |
+                 logits
+
+How this differs: any input size, see `recombine`; `norm`, `width` and colour input are ours; branch masks take a branch
+out instead of only not training it.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from snellen.layers.recombine import LearnedUpsample, keep_maxima, upsample_to
+from snellen.models.outputs import KeypointOutput
+from snellen.models.preprocess import Contrast
+from snellen.models.trunk import (
+    KERNELS,
+    PIXEL_LEVEL,
+    TOPOLOGIES,
+    WIDE_POOL_LEVEL,
+    KeypointNet,
+    conv,
+    parse_mask,
+    scaled_widths,
+)
+
+__all__ = ["RCN"]
+
+#: Level whose branch has a single convolution, unless it is the coarsest (10x10 in rcn.md 2.4 and 2.5).
+SINGLE_LEVEL = 3
+
+
+class RCN(KeypointNet):
+    """A Recombinator Network.
+
+    Args:
+        keypoints: K, maps to answer with; by default the topology's, 5 or 68.
+        branches: 4 to 7 resolutions (the paper's headline has 4, its code 5 by default).
+        topology: "5" or "68", the widths for 5 (16 to 48 channels) or 68 points (64 channels).
+        kernel: "3x3" for all convolutions or "5x5" for a 5x5 and then 1x1; by default 3x3 for "5", 5x5 for "68".
+        skip: pass a branch's upsampled input on beside its output, so that coarse features reach all finer branches.
+        upsample: "nearest", or "learned" (the released checkpoint's).
+        zero_nonmax: concatenate only those trunk values that were maxima of a 2x2 window (the released checkpoint's).
+        norm: "none", or "batch" for a batch norm after each convolution with ReLU.
+        channels: 1 or 3, what the network sees; canvases may have either.
+        contrast: "lcn", "image" or "fixed", see `Preprocess`.
+        width: multiplies all channels, to multiples of 8; 1 is the paper's exactly.
+        extra_fine: two more convolutions in the finest branch before the last.
+        branch_mask: coarsest branch first, e.g. "1001": the trunk features of branches with 0 are replaced by zeros. A
+            branch with nothing but zeros to see, those before the first 1, is left out and hands on zeros.
+
+    Raises:
+        ValueError: for values not listed, and for `skip` with topology "68" and not 5 branches, which has no published
+            form; in `forward` for canvases smaller than `minimum_size`.
+
+    >>> RCN()(torch.rand(2, 1, 80, 80) * 255).logits.shape
+    torch.Size([2, 5, 80, 80])
+    """
+
+    def __init__(
+        self,
+        keypoints: int | None = None,
+        branches: int = 5,
+        *,
+        topology: str = "5",
+        kernel: str | None = None,
+        skip: bool = False,
+        upsample: str = "nearest",
+        zero_nonmax: bool = False,
+        norm: str = "none",
+        channels: int = 1,
+        contrast: Contrast = "lcn",
+        width: float = 1.0,
+        extra_fine: bool = False,
+        branch_mask: str | None = None,
+    ) -> None:
+        if topology not in TOPOLOGIES:
+            raise ValueError(f"topology={topology!r} is not known; give '5' or '68'")
+        if not 4 <= branches <= 7:
+            raise ValueError(f"branches={branches} is not possible; a Recombinator Network has 4, 5, 6 or 7")
+        if skip and topology == "68" and branches != 5:
+            raise ValueError(
+                f"skip connections with topology '68' have 5 branches only (rcn.md 2.6), not {branches}; "
+                "give branches=5, or topology '5'"
+            )
+        kind = TOPOLOGIES[topology]
+        kernel = kernel or kind.rcn_kernel
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel={kernel!r} is not known; give '3x3' or '5x5'")
+        if upsample not in ("nearest", "learned"):
+            raise ValueError(f"upsample={upsample!r} is not known; give 'nearest' or 'learned'")
+        widths = scaled_widths(kind, branches, width)
+        super().__init__(
+            keypoints=kind.keypoints if keypoints is None else keypoints,
+            widths=widths,
+            norm=norm,
+            channels=channels,
+            contrast=contrast,
+            branch_mask=branch_mask,
+        )
+        self.skip, self.zero_nonmax = skip, zero_nonmax
+
+        # From the coarsest branch to the finest, carrying the channels that come up from below.
+        self.coarse_channels = [0] * branches  # what each level receives from the coarser one
+        built: list[nn.Sequential] = []
+        for level in reversed(range(branches)):
+            k_first, k_next = (1, 1) if level == PIXEL_LEVEL else KERNELS[kernel]
+            c = widths[level]
+            c_out = widths[level - 1]
+            branch = nn.Sequential(conv(c + self.coarse_channels[level], c, k_first, norm=norm))
+            if level == 0:
+                for _ in range(kind.rcn_finest + (2 if extra_fine else 0)):
+                    branch.append(conv(c, c, k_next, norm=norm))
+                branch.append(conv(c, self.keypoints, k_next, relu=False))
+            else:
+                if level != SINGLE_LEVEL or level == branches - 1:
+                    branch.append(conv(c, c_out, k_next, norm=norm))
+                else:
+                    c_out = c
+                self.coarse_channels[level - 1] = c_out + (self.coarse_channels[level] if skip else 0)
+            built.append(branch)
+        self.branch = nn.ModuleList(reversed(built))  # finest first, as the trunk
+        # Entry i brings level i + 1 up to level i.
+        self.up = nn.ModuleList(
+            LearnedUpsample(3 if level == WIDE_POOL_LEVEL else 2) for level in range(1, branches) if upsample == "learned"
+        )
+        coarsest = max(level for level, on in enumerate(parse_mask(branch_mask, branches)) if on)
+        self.finish(idle=(*self.branch[coarsest + 1 :], *self.up[coarsest:]))
+
+    def forward(self, x: Float[Tensor, "b c h w"], branch_mask: str | None = None) -> KeypointOutput:
+        """Locate keypoints.
+
+        Args:
+            x: canvases (b, 1 or 3, h, w), values 0..255, h and w at least `minimum_size`.
+            branch_mask: another mask than the constructor's, to look at what a branch contributes.
+
+        Returns:
+            logits (b, k, h, w).
+        """
+        maps, used = self.maps(x, branch_mask)
+        levels = len(maps)
+        coarse: Tensor | None = None
+        for level in reversed(range(levels)):
+            features = maps[level] if used[level] else torch.zeros_like(maps[level])
+            if self.coarse_channels[level]:
+                if self.zero_nonmax:
+                    features = keep_maxima(features)
+                coarse = self._bring_up(coarse, features, level)
+                features = torch.cat((features, coarse), dim=1)  # trunk first
+            out = self.branch[level](features)
+            coarse = torch.cat((out, coarse), dim=1) if self.skip and coarse is not None else out
+        assert coarse is not None
+        return KeypointOutput(out)
+
+    def _bring_up(self, coarse: Tensor | None, fine: Tensor, level: int) -> Tensor:
+        """The coarser branch at the size of level `level`; zeros where it is masked away."""
+        b, _, h, w = fine.shape
+        if coarse is None:
+            return fine.new_zeros((b, self.coarse_channels[level], h, w))
+        return self.up[level](coarse, (h, w)) if len(self.up) else upsample_to(coarse, (h, w))

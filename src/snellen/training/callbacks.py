@@ -1,0 +1,173 @@
+"""Lightning callbacks and plugins of a run: atomic checkpoints, metrics.csv, plain progress, a clean stop on Ctrl-C."""
+
+import csv
+import io
+import logging
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from snellen.training.runs import RunFolder, write_atomically
+
+__all__ = ["AtomicCheckpointIO", "MetricsFile", "PlainProgress", "RandomState", "StopOnInterrupt"]
+
+log = logging.getLogger("snellen")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints written under a temporary name and renamed; read with weights_only, so that no pickle is run."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Serialise to memory, then rename into place."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint of plain tensors, numbers and dicts."""
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return loaded
+
+
+class RandomState(Callback):
+    """Keeps torch's generator and the time spent training in the checkpoint, so that a resumed run goes on exactly."""
+
+    def __init__(self) -> None:
+        self.seconds, self._since = 0.0, time.monotonic()
+        self._restored: torch.Tensor | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the generator where the checkpoint left it: building the trainer may have drawn from it."""
+        self._since = time.monotonic()
+        if self._restored is not None:
+            torch.set_rng_state(self._restored)
+
+    def elapsed(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self.seconds + time.monotonic() - self._since
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator state and seconds."""
+        return {"torch": torch.get_rng_state(), "seconds": self.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a checkpoint."""
+        self._restored, self.seconds = state_dict["torch"], state_dict["seconds"]
+
+
+class MetricsFile(Callback):
+    """Appends to metrics.csv at every validation; a resume drops the rows after its checkpoint.
+
+    Lightning's own CSV logger deletes the rows of the run it resumes.
+    """
+
+    columns = ("step", "seconds", "lr", "train/loss", "val/loss", "val/nme")
+
+    def __init__(self, path: Path, clock: RandomState) -> None:
+        self.path, self.clock = path, clock
+        self._sum, self._count = 0.0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Cut what a killed run wrote beyond the checkpoint."""
+        if not trainer.is_global_zero:
+            return
+        rows = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["step"]) <= trainer.global_step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path, text.getvalue())
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Collect the loss of the step."""
+        self._sum += float(outputs["loss"])
+        self._count += 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """One row: the mean training loss since the last one, and the validation's numbers."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        metrics = trainer.callback_metrics
+        row = {
+            "step": trainer.global_step,
+            "seconds": f"{self.clock.elapsed():.1f}",
+            "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}",
+            "train/loss": f"{self._sum / max(1, self._count):.6g}",
+            **{name: f"{float(metrics[name]):.6g}" for name in ("val/loss", "val/nme") if name in metrics},
+        }
+        self._sum, self._count = 0.0, 0
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss collected since the last row."""
+        return {"sum": self._sum, "count": self._count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a checkpoint."""
+        self._sum, self._count = state_dict["sum"], state_dict["count"]
+
+
+class PlainProgress(Callback):
+    """One line a validation, for logs and pipes where a progress bar would only make noise."""
+
+    def __init__(self, normaliser: str) -> None:
+        self.normaliser = normaliser
+        self._since, self._from = time.monotonic(), 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the rate."""
+        self._since, self._from = time.monotonic(), trainer.global_step
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Step, loss, error, rate."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        m, done = trainer.callback_metrics, trainer.global_step - self._from
+        rate = done / max(1e-9, time.monotonic() - self._since)
+        log.info(
+            "step %d/%d  loss %.3f  validation error %.2f %% of %s  %.2f steps/s",
+            trainer.global_step, trainer.max_steps, float(m.get("train/loss", float("nan"))),
+            100 * float(m.get("val/nme", float("nan"))), self.normaliser, rate,
+        )  # fmt: skip
+
+
+class StopOnInterrupt(Callback):
+    """Ctrl-C ends training after the step at hand, saves a checkpoint and says how to resume; a second one stops at once."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.interrupted = folder, False
+        self._previous: Any = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Catch the signal (only the main thread may)."""
+
+        def stop(*_: Any) -> None:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        try:
+            self._previous = signal.signal(signal.SIGINT, stop)
+        except ValueError:
+            self._previous = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save and stop."""
+        if self.interrupted and not trainer.should_stop:
+            trainer.save_checkpoint(self.folder.last_checkpoint)
+            trainer.should_stop = True
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signal back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+

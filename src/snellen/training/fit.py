@@ -1,0 +1,230 @@
+"""Training a run from its configuration, and resuming it."""
+
+import copy
+import dataclasses
+import json
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from snellen.config import ConfigError, RunConfig
+from snellen.data import CanvasDataset, StepBatches, build_dataset, evaluation_loader, training_loader
+from snellen.data.files import AnnotatedImages
+from snellen.keypoints import Schema
+from snellen.models import create_model
+from snellen.training.callbacks import AtomicCheckpointIO, MetricsFile, PlainProgress, RandomState, StopOnInterrupt
+from snellen.training.runs import RunFolder, write_atomically
+from snellen.training.task import KeypointTask, make_optimiser
+
+__all__ = ["build_model", "fit"]
+
+log = logging.getLogger("snellen")
+
+
+def build_model(config: RunConfig, schema: Schema) -> nn.Module:
+    """The model of a configuration, its weights drawn from the run's seed."""
+    choices = {"channels": config.data.channels, "keypoints": len(schema), **config.model.choices}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return create_model(config.model.name, **choices)
+
+
+def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None) -> RunFolder:
+    """Train a model and write its run folder.
+
+    Args:
+        config: the run.
+        command: what the user typed, for the records.
+        resume: a folder to go on with, from its last checkpoint; `config` is then the one stored there.
+
+    Returns:
+        The run folder; `finished` is False where Ctrl-C stopped the training.
+
+    Raises:
+        ConfigError, DataError, AnnotationError: one sentence each, before anything is written.
+    """
+    folder = resume or RunFolder(Path(config.out) / config.run_name)
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    train_data, val_data = (build_dataset(config.data, split) for split in ("train", "val"))
+    for data in (train_data, val_data):
+        if isinstance(data, AnnotatedImages) and config.data.on_error == "skip":
+            data.decode_all()  # finds the broken files now, so that the order of the others is fixed
+    schema = train_data.schema
+    model = build_model(config, schema)
+    train_set = CanvasDataset(train_data, config.data.canvas, config.augment, seed=config.seed)
+    val_set = CanvasDataset(val_data, config.data.canvas, config.validation, seed=0)
+    if resume is None:
+        if config.train.minutes is not None:
+            config = _with_steps(config, model, train_set, schema)
+        folder.create(config, command)
+    steps = config.train.steps
+    start = _finished_steps(folder) if resume else 0
+    task = KeypointTask(model, config, schema)
+    clock, interrupt = RandomState(), StopOnInterrupt(folder)
+    trainer = _trainer(config, folder, task, clock, interrupt)
+    batches = StepBatches(
+        len(train_set),
+        config.train.batch_size,
+        steps,
+        seed=config.seed,
+        start=start,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+    )
+    log.info(
+        "training %s on %d images, validating on %d: %d steps of %d, %s parameters",
+        config.model.name, len(train_set), len(val_set), steps, config.train.batch_size,
+        f"{sum(p.numel() for p in model.parameters()):,}",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        # Lightning recommends more workers and finer logging; both are settings of the recipe.
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer.fit(
+            task,
+            training_loader(train_set, batches, workers=config.data.workers),
+            evaluation_loader(val_set, config.evaluate.batch_size),
+            ckpt_path=folder.last_checkpoint if resume else None,
+            weights_only=True,
+        )
+    if interrupt.interrupted:
+        log.warning("stopped at step %d of %d; go on with: snellen train --resume %s", trainer.global_step, steps, folder.path)
+        return folder
+    if trainer.is_global_zero:
+        _keep(folder, config, schema, trainer, clock)
+    return folder
+
+
+def _finished_steps(folder: RunFolder) -> int:
+    if folder.finished:
+        raise ConfigError(f"{folder.path} is finished; start a new run with another --name or --seed")
+    if not folder.last_checkpoint.exists():
+        raise ConfigError(f"{folder.path} has no checkpoint to resume from; delete the folder and train again")
+    return int(torch.load(folder.last_checkpoint, map_location="cpu", weights_only=True)["global_step"])
+
+
+def _with_steps(config: RunConfig, model: nn.Module, data: CanvasDataset, schema: Schema) -> RunConfig:
+    """Turn a time budget into a number of steps, once, by timing a few on a copy of the model."""
+    minutes = config.train.minutes or 0.0
+    warm, timed = 3, 10
+    trial = copy.deepcopy(model)
+    task = KeypointTask(trial, config, schema)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer is attached
+    optimiser = make_optimiser(trial, config.train)
+    batches = StepBatches(len(data), config.train.batch_size, warm + timed, seed=config.seed)
+    begin = 0.0
+    for i, batch in enumerate(training_loader(data, batches, workers=config.data.workers)):
+        if i == warm:
+            begin = time.monotonic()
+        optimiser.zero_grad()
+        task.training_step(batch, i).backward()
+        optimiser.step()
+    seconds = (time.monotonic() - begin) / timed
+    steps = max(1, int(minutes * 60 / seconds))
+    log.info("a step takes %.3f s, so %g minutes are %d steps", seconds, minutes, steps)
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps, minutes=None))
+
+
+def _trainer(
+    config: RunConfig, folder: RunFolder, task: KeypointTask, clock: RandomState, interrupt: StopOnInterrupt
+) -> Trainer:
+    train = config.train
+    steps = train.steps
+    every = min(steps, train.validate_every or max(1, steps // 20))
+    kept = {"dirpath": folder / "checkpoints", "enable_version_counter": False, "auto_insert_metric_name": False}
+    callbacks: list[Callback] = [
+        clock,
+        interrupt,
+        MetricsFile(folder / "metrics.csv", clock),
+        TQDMProgressBar() if sys.stderr.isatty() else PlainProgress(task.normaliser),
+        ModelCheckpoint(monitor="val/nme", filename="best", save_top_k=1, mode="min", **kept),
+        ModelCheckpoint(filename="last", every_n_train_steps=train.checkpoint_every or every, **kept),
+    ]
+    if train.ema:
+        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=_moving_average(train.ema)))
+    if train.patience:
+        callbacks.append(EarlyStopping("val/nme", patience=train.patience, mode="min"))
+    gpu = torch.cuda.is_available() and train.accelerator != "cpu"
+    bf16 = train.precision == "bf16" or (train.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    arguments: dict[str, Any] = {
+        "accelerator": "cpu" if train.accelerator == "auto" and not gpu else train.accelerator,
+        "devices": train.devices or ("auto" if gpu else 1),
+        "precision": "bf16-mixed" if bf16 else "32-true",
+        "deterministic": "warn" if gpu else None,
+        "gradient_clip_val": train.clip or None,
+    }
+    return Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=TensorBoardLogger(folder.path, name="", version="tensorboard"),
+        log_every_n_steps=max(1, min(10, every)),
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **arguments,
+    )
+
+
+def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential moving average whose decay grows from 0.1, so that the random start is forgotten within a few steps."""
+
+    def update(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+        if not torch.is_floating_point(current):
+            return current  # counters such as batch norm's
+        rate = max(1 - decay, 9.0 / (10.0 + float(updates)))
+        return average + (current - average) * rate
+
+    return update
+
+
+def _keep(
+    folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer, clock: RandomState
+) -> None:
+    """Write the weights that the run keeps, and all that deployment needs beside them."""
+    trainer.save_checkpoint(folder.last_checkpoint)
+    best = config.train.keep == "best" and folder.best_checkpoint.exists()
+    source = folder.best_checkpoint if best else folder.last_checkpoint
+    checkpoint = torch.load(source, map_location="cpu", weights_only=True)
+    weights = {
+        name.removeprefix("model."): value.contiguous()
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith("model.")
+    }
+    model = build_model(config, schema)
+    card = {
+        "format": 1,
+        "model": {"name": config.model.name, "choices": model.choices},
+        "schema": schema.to_dict(),
+        "canvas": list(config.data.canvas),
+        "channels": config.data.channels,
+        "box": {"rule": config.data.box, "scale": config.data.box_scale},
+        "decoder": {
+            "method": config.evaluate.decoder,
+            "window": config.evaluate.window,
+            "radius": config.evaluate.radius,
+        },
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "recipe": config.recipe,
+        "step": int(checkpoint["global_step"]),
+    }
+    write_atomically(folder / "model.safetensors", safetensors_bytes(weights))
+    folder.update(steps=trainer.global_step, train_seconds=round(clock.elapsed(), 1), kept_step=card["step"])
+    # Written last: its presence means that the run is complete.
+    write_atomically(folder / "model.json", json.dumps(card, indent=2) + "\n")
