@@ -1,12 +1,13 @@
 """Reading pictures: one door for every file, with EXIF rotation, colour modes, 16 bit and a size limit."""
 
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 __all__ = ["MAX_PIXELS", "ImageError", "image_size", "read_image"]
@@ -17,6 +18,9 @@ MAX_PIXELS = 120_000_000
 # EXIF orientations whose picture lies on its side: width and height exchange.
 _ON_ITS_SIDE = {5, 6, 7, 8}
 _ORIENTATION_TAG = 0x0112
+
+# What Pillow's decoders and its EXIF reader raise on damaged bytes.
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
 
 
 class ImageError(ValueError):
@@ -37,7 +41,7 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
             image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} is too large to open ({error}); shrink it first") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _DAMAGED as error:
         raise ImageError(f"{path} is not a picture that Pillow can read ({error}); convert it to PNG or JPEG") from None
     width, height = image.size
     if width * height > max_pixels:
@@ -56,7 +60,11 @@ def image_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, 
     """
     with _open(Path(path), max_pixels) as image:
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION_TAG) in _ON_ITS_SIDE
+        try:
+            # The base class's method: PNG's own decodes the whole picture to look for a tag behind the pixels.
+            turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _ON_ITS_SIDE
+        except _DAMAGED as error:
+            raise ImageError(f"{path} has a broken header ({error}); copy the file again or leave it out") from None
     return (width, height) if turned else (height, width)
 
 
@@ -84,7 +92,7 @@ def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIX
         try:
             image.load()
             picture = ImageOps.exif_transpose(image)
-        except (OSError, SyntaxError, ValueError) as error:
+        except _DAMAGED as error:
             raise ImageError(f"{path} cannot be decoded ({error}); copy the file again or leave it out") from None
         if picture.mode.startswith("I;16") or picture.mode == "I":
             wide = np.asarray(picture, dtype=np.float64)

@@ -4,6 +4,8 @@ from snellen.data.base import KeypointDataset, Sample
 from snellen.data.batches import Batch, CanvasDataset, StepBatches, evaluation_loader, training_loader
 from snellen.data.build import SPLITS, Split, build_dataset
 from snellen.data.files import AnnotatedImages, DataError
+from snellen.data.memory import InMemory
+from snellen.data.wings import Wings
 
 __all__ = [
     "SPLITS",
@@ -11,10 +13,12 @@ __all__ = [
     "Batch",
     "CanvasDataset",
     "DataError",
+    "InMemory",
     "KeypointDataset",
     "Sample",
     "Split",
     "StepBatches",
+    "Wings",
     "build_dataset",
     "evaluation_loader",
     "training_loader",

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from snellen.config import ConfigError, DataConfig, nearest
 from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
+from snellen.data.memory import InMemory
+from snellen.data.wings import Wings
 
 from snellen.keypoints import get_schema
 from snellen.keypoints.formats import Annotation, read_csv, read_mtfl
@@ -36,9 +38,7 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
         raise ConfigError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
     if config.format == "wings":
         count = {"train": config.train_images, "val": config.val_images, "test": config.test_images}[split]
-        from snellen.data.wings import Wings
-
-        return Wings(count, seed=_WING_SEEDS[split], channels=config.channels)
+        return InMemory(Wings(count, seed=_WING_SEEDS[split]), channels=config.channels, cache_mb=config.cache_mb)
     if config.root is None:
         raise ConfigError(f"data.format {config.format!r} needs data.root: the folder that holds the images")
     root = Path(config.root)

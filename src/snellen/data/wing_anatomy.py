@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 
 from snellen.keypoints.schema import WINGS_12
 
-__all__ = ["CURVES", "MEAN_KNOTS", "WIDTHS", "curve_points", "knot_position", "landmarks", "sample_knots"]
+__all__ = [
+    "CURVES",
+    "MEAN_KNOTS",
+    "WIDTHS",
+    "curve_points",
+    "curve_steps",
+    "knot_position",
+    "landmarks",
+    "sample_knots",
+]
 
 #: The knots of the mean wing, in wing units; the twelve landmarks first, in the order of the schema.
 MEAN_KNOTS: dict[str, tuple[float, float]] = {
@@ -92,7 +101,8 @@ CURVES: dict[str, tuple[str, ...]] = {
     "l2": ("l2_l3_fork", "l2_a", "l2_b", "l2_c", "l2_end"),
     "l3": ("r_a", "r_b", "l2_l3_fork", "l3_a", "anterior_crossvein_l3", "l3_b", "l3_c", "l3_end"),
     "l4": (
-        "mc_a", "mc_b", "l4_l5_fork", "l4_a", "anterior_crossvein_l4", "l4_b", "posterior_crossvein_l4", "l4_c", "l4_end",
+        "mc_a", "mc_b", "l4_l5_fork", "l4_a", "anterior_crossvein_l4", "l4_b", "posterior_crossvein_l4", "l4_c",
+        "l4_end",
     ),
     "l5": ("l4_l5_fork", "l5_a", "l5_b", "l5_c", "posterior_crossvein_l5", "l5_end"),
     "humeral": ("costal_break", "l1_b"),
@@ -163,6 +173,31 @@ def curve_points(knots: NDArray[np.float64], samples: int) -> dict[str, NDArray[
         for each curve its points ((knots - 1) * samples + 1, 2), in the unit of `knots`.
     """
     return {name: basis @ knots for name, basis in _bases(samples).items()}
+
+
+@cache
+def _stacked(samples: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The bases of all curves one above the other, and the same for the steps between points (central differences)."""
+    bases = _bases(samples).values()
+    steps = [np.gradient(basis, axis=0) for basis in bases]
+    # An end point has half a step, so that the steps of a curve add up to its length.
+    for step in steps:
+        step[[0, -1]] /= 2
+    return np.concatenate(list(bases)), np.concatenate(steps)
+
+
+def curve_steps(knots: NDArray[np.float64], samples: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All points of all curves, for a drawing that does not care which is which.
+
+    Args:
+        knots: (N, 2), as in `curve_points`.
+        samples: points in each span between two knots.
+
+    Returns:
+        the points (n, 2) in the order of `CURVES`, and the piece (dx, dy) of curve that each stands for (n, 2).
+    """
+    points, steps = _stacked(samples)
+    return points @ knots, steps @ knots
 
 
 def knot_position(curve: str, knot: str, samples: int) -> int:

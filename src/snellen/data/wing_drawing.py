@@ -1,9 +1,9 @@
 """Drawing a wing the way a bright-field microscope shows it.
 
 Light passes through the specimen, so everything adds up as optical density and the picture is light * exp(-density)
-(Beer-Lambert), a little stronger in blue than in red because cuticle is brown. Veins are not drawn by a rasteriser, whose
-coordinates are whole pixels: each ribbon is filled with small patches of area that are shared out between the four nearest
-pixel centres. A vein's centre line is then exact to rounding error, wherever it runs.
+(Beer-Lambert), a little stronger in blue than in red because cuticle is brown. Veins are not drawn by a rasteriser,
+whose coordinates are whole pixels: each ribbon is filled with small patches of area that are shared out between the
+four nearest pixel centres. A vein's centre line is then exact to rounding error, wherever it runs.
 """
 
 import math
@@ -13,64 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from snellen.data.wing_anatomy import WIDTHS, curve_points, knot_position
+from snellen.data.wing_anatomy import CURVES, WIDTHS, curve_points, curve_steps, knot_position
+from snellen.data.wing_textures import GRAIN, Plane, Points, grain_tile, hairs, splat, uneven
 from snellen.geometry import Matrix, transform_points
 
-Plane = NDArray[np.float32]
-Points = NDArray[np.float64]
+__all__ = ["blurred", "draw_specimen", "expose", "photograph", "ribbon", "vein_coverage"]
 
-__all__ = ["draw_specimen", "photograph", "ribbon", "splat", "vein_coverage"]
-
-_TILE = 640  # texture pixels, square, toroidal
-_TILE_SCALE = 360.0  # texture pixels for one wing length
-
-
-def splat(xy: Points, weight: NDArray[np.float64], size: tuple[int, int]) -> Plane:
-    """Share weights out between the four pixel centres around each point.
-
-    Args:
-        xy: (n, 2) pixels; points off the image are dropped.
-        weight: (n,) amounts.
-        size: (height, width).
-
-    Returns:
-        (height, width) float32. The centroid of what one point leaves is the point itself.
-
-    >>> splat(np.array([[1.5, 0.75]]), np.array([1.0]), (2, 3))
-    array([[0.  , 0.75, 0.  ],
-           [0.  , 0.25, 0.  ]], dtype=float32)
-    """
-    height, width = size
-    # The plane has one pixel of border on each side, which receives what falls beside the image.
-    u, v = xy[:, 0] + 0.5, xy[:, 1] + 0.5
-    keep = (u >= 0) & (u < width + 1) & (v >= 0) & (v < height + 1)
-    u, v, weight = u[keep], v[keep], weight[keep]
-    i, j = u.astype(np.int64), v.astype(np.int64)
-    fx, fy = u - i, v - j
-    row = width + 2
-    first = j * row + i
-    right, low = weight * fx, weight * fy
-    both = right * fy
-    index = np.concatenate([first, first + 1, first + row, first + row + 1])
-    amount = np.concatenate([weight - right - low + both, right - both, low - both, both])
-    plane = np.bincount(index, amount, minlength=row * (height + 2)).reshape(height + 2, row)
-    return plane[1:-1, 1:-1].astype(np.float32)
+# Pieces of the hinge, in wing units: start, end, (half-width, unused).
+_SCLERITES = np.array(
+    [
+        [(-0.035, -0.034), (0.075, -0.056), (0.014, 0)],
+        [(-0.050, -0.014), (0.070, -0.020), (0.013, 0)],
+        [(-0.040, 0.008), (0.060, 0.006), (0.012, 0)],
+        [(-0.030, -0.030), (-0.005, 0.035), (0.011, 0)],
+        [(-0.055, -0.010), (-0.020, 0.015), (0.012, 0)],
+    ]
+)
 
 
-def ribbon(line: Points, half_width: NDArray[np.float64], across: int) -> tuple[Points, NDArray[np.float64]]:
-    """Patches that fill a ribbon around a polyline.
+def ribbon(
+    line: Points, step: Points, half_width: NDArray[np.float64], across: int
+) -> tuple[Points, NDArray[np.float64]]:
+    """Patches that fill a ribbon around a curve.
 
     Args:
-        line: (n, 2) pixels.
+        line: (n, 2) points on the curve, pixels.
+        step: (n, 2) the piece of the curve that each point stands for, pixels.
         half_width: (n,) pixels.
         across: patches across the ribbon.
 
     Returns:
         centres (n * across, 2) and areas (n * across) in square pixels.
     """
-    step = np.empty_like(line)
-    step[1:-1] = (line[2:] - line[:-2]) / 2
-    step[0], step[-1] = (line[1] - line[0]) / 2, (line[-1] - line[-2]) / 2
     length = np.hypot(step[:, 0], step[:, 1])
     normal = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.maximum(length, 1e-9)[:, None]
     offset = (np.arange(across) + 0.5) / across * 2 - 1
@@ -82,21 +56,23 @@ def ribbon(line: Points, half_width: NDArray[np.float64], across: int) -> tuple[
 
 
 @cache
-def _half_widths(samples: int) -> dict[str, NDArray[np.float64]]:
-    """Half-widths along every curve, in wing lengths, at the points of `curve_points`."""
-    result = {}
-    for name, widths in WIDTHS.items():
+def _half_widths(samples: int) -> NDArray[np.float64]:
+    """Half-width, in wing lengths, at every point that `curve_steps` gives."""
+    result = []
+    for name in CURVES:
+        widths = WIDTHS[name]
         at = np.arange(len(widths)) * samples
-        result[name] = np.interp(np.arange(at[-1] + 1), at, np.array(widths) / 1000)
-    # The costa is broken where it meets the humeral crossvein: a short pinch marks the landmark.
-    margin, at_break = result["margin"], knot_position("margin", "costal_break", samples)
-    away = (np.arange(len(margin)) - at_break) / samples
-    margin *= 1 - 0.6 * np.exp(-((away / 0.1) ** 2))
-    return result
+        half = np.interp(np.arange(at[-1] + 1), at, np.array(widths) / 1000)
+        if name == "margin":
+            # The costa is broken where it meets the humeral crossvein: a short pinch marks the landmark.
+            away = (np.arange(len(half)) - knot_position("margin", "costal_break", samples)) / samples
+            half *= 1 - 0.6 * np.exp(-((away / 0.1) ** 2))
+        result.append(half)
+    return np.concatenate(result)
 
 
 def _samples(length: float) -> int:
-    """Points in each span between two knots, so that the longest span is sampled about every 0.7 pixel."""
+    """Points in each span between two knots, so that the longest span is sampled about every 0.8 pixel."""
     return 8 * max(1, math.ceil(length / 40))
 
 
@@ -112,12 +88,10 @@ def vein_coverage(knots: Points, length: float, size: tuple[int, int]) -> Plane:
         (height, width) float32 from 0 to 1.
     """
     samples = _samples(length)
-    across = 3 + math.ceil(length / 100)
-    lines, widths = curve_points(knots, samples), _half_widths(samples)
+    line, step = curve_steps(knots, samples)
     # Below a third of a pixel a vein would vanish; optics never let it look thinner than that.
-    parts = [ribbon(line, np.maximum(widths[name] * length, 0.3), across) for name, line in lines.items()]
-    coverage = splat(np.concatenate([p for p, _ in parts]), np.concatenate([a for _, a in parts]), size)
-    return np.minimum(coverage, 1.0)
+    half_width = np.maximum(_half_widths(samples) * length, 0.3)
+    return np.minimum(splat(*ribbon(line, step, half_width, 3 + math.ceil(length / 100)), size), 1.0)
 
 
 def _bristles(
@@ -148,80 +122,40 @@ def _bristles(
     return splat(points.reshape(-1, 2), weight.ravel(), size)
 
 
-@cache
-def _trichomes(level: int) -> Image.Image:
-    """A toroidal tile of the membrane's hairs, distal to the right, halved `level` times; grey 128 is the mean."""
-    rng = np.random.default_rng(20240612)
-    pitch = 5.0
-    gx, gy = np.meshgrid(np.arange(0, _TILE, pitch), np.arange(0, _TILE, pitch))
-    gx = gx + (np.arange(len(gx))[:, None] % 2) * pitch / 2  # staggered rows, as cells are packed
-    roots = np.stack([gx.ravel(), gy.ravel()], axis=1) + rng.normal(0, 0.7, (gx.size, 2))
-    t = np.linspace(0, 1, 6)
-    angle = rng.normal(0, 0.25, len(roots))
-    direction = np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(2.5, 4.5, len(roots))[:, None]
-    points = (roots[:, None] + t[:, None] * direction[:, None]) % _TILE
-    weight = np.broadcast_to(1 - 0.8 * t, points.shape[:2]) * rng.uniform(0.6, 1.4, len(roots))[:, None]
-    plane = splat(points.reshape(-1, 2), weight.ravel(), (_TILE, _TILE))
-    grey = 128 + 55 * (plane - plane.mean())
-    return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).reduce(2**level)
-
-
-@cache
-def _clouds() -> Image.Image:
-    """A 512 x 512 tile of smooth unevenness over several octaves; grey 128 is the mean, 40 one standard deviation."""
-    rng = np.random.default_rng(19530425)
-    total = np.zeros((512, 512))
-    for cells, amount in ((6, 1.0), (13, 0.6), (29, 0.35), (61, 0.2)):
-        coarse = Image.fromarray(rng.standard_normal((cells, cells)).astype(np.float32))
-        total += amount * np.asarray(coarse.resize((512, 512), Image.Resampling.BICUBIC))
-    total = (total - total.mean()) / total.std()
-    return Image.fromarray(np.clip(128 + 40 * total, 0, 255).astype(np.uint8))
-
-
-@cache
-def _grain() -> Plane:
-    """A 1024 x 1024 tile of independent standard normal noise."""
-    return np.random.default_rng(17760704).standard_normal((1024, 1024), dtype=np.float32)
-
-
-def _uneven(size: tuple[int, int], extent: float, rng: np.random.Generator) -> Plane:
-    """A random piece of `_clouds`, `extent` (up to 1) of its side wide, about zero with standard deviation 1."""
-    height, width = size
-    w, h = 512 * extent, 512 * extent * min(1.0, height / width)
-    x, y = rng.uniform(0, 512 - w), rng.uniform(0, 512 - h)
-    piece = _clouds().resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
-    return (np.asarray(piece, dtype=np.float32) - 128) / 40
-
-
-def _hairs(to_pixels: Matrix, length: float, size: tuple[int, int], rng: np.random.Generator) -> Plane:
-    """The trichome texture laid on the wing: a random piece of the tile, turned and scaled with it; about zero."""
-    level = min(2, max(0, math.floor(math.log2(_TILE_SCALE / length) + 0.35)))
-    # From wing units to the tile, at a random place that leaves room for the blade.
-    place = np.array([[1, 0, rng.uniform(0.05, 0.6)], [0, 1, rng.uniform(0.4, 1.3)], [0, 0, 1]])
-    scale = _TILE_SCALE / 2**level
-    from_output = np.diag([scale, scale, 1.0]) @ place @ np.linalg.inv(to_pixels)
-    height, width = size
-    coefficients = tuple(float(c) for c in from_output[:2].ravel())
-    image = _trichomes(level).transform(
-        (width, height), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR, fillcolor=128
-    )
-    return (np.asarray(image, dtype=np.float32) - 128) / 55
-
-
 def _polygon(outline: Points, size: tuple[int, int], fine: int = 4) -> Plane:
     """Coverage of a polygon (n, 2), pixels: filled on a grid `fine` times finer and averaged; 0 to 1."""
     height, width = size
     mask = Image.new("L", (width * fine, height * fine))
-    # PIL counts pixel centres from zero and truncates: x * fine - 0.5, rounded.
+    # PIL wants the index of the pixel that a corner lies in: x * fine - 0.5, rounded.
     corners = np.floor(outline * fine).astype(int)
-    ImageDraw.Draw(mask).polygon([(int(x), int(y)) for x, y in corners], fill=255)
-    return np.asarray(mask.reduce(fine), dtype=np.float32) / 255
+    ImageDraw.Draw(mask).polygon(corners.ravel().tolist(), fill=255)
+    return np.asarray(mask.reduce(fine), dtype=np.float32) / np.float32(255)
 
 
-def _blur(plane: Plane, radius: float) -> Plane:
-    """Gaussian blur of a plane of values from 0 to 1, to 1/255."""
-    image = Image.fromarray((plane * 255 + 0.5).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(image, dtype=np.float32) / 255
+def blurred(plane: Plane, sigma: float) -> Plane:
+    """Gaussian blur in float, so that it neither moves nor rounds a line; the edge pixel repeats outside."""
+    reach = max(1, math.ceil(2.5 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
+    weights = (taps / taps.sum()).astype(np.float32)
+    for axis in (0, 1):
+        length = plane.shape[axis]
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (reach, reach)
+        wide = np.pad(plane, pad, mode="edge")
+        parts = [wide[k : k + length] if axis == 0 else wide[:, k : k + length] for k in range(2 * reach + 1)]
+        plane = weights[reach] * parts[reach]
+        for k in range(reach):  # the kernel is symmetric: one product for two taps
+            plane += weights[k] * (parts[k] + parts[-1 - k])
+    return plane
+
+
+def _halo(coverage: Plane, sigma: float) -> Plane:
+    """A wide, cheap blur of a coverage from 0 to 1: at a third of the size, to 1/255."""
+    height, width = coverage.shape
+    image = Image.fromarray((coverage * 255).astype(np.uint8)).reduce(3).filter(ImageFilter.GaussianBlur(sigma / 3))
+    # reduce(3) rounds the size up; the box says how much of the small image is real.
+    wide = image.resize((width, height), Image.Resampling.BILINEAR, box=(0, 0, width / 3, height / 3))
+    return np.asarray(wide, dtype=np.float32) / np.float32(255)
 
 
 def draw_specimen(
@@ -243,14 +177,14 @@ def draw_specimen(
     samples = _samples(length)
     veins = vein_coverage(placed, length, size)
     margin = curve_points(placed, samples)["margin"]
-    blade = _polygon(margin, size)
+    blade = _polygon(margin[::4], size)
     mirrored = bool(np.linalg.det(to_pixels) < 0)
     membrane, vein = rng.uniform(0.10, 0.22), rng.uniform(0.75, 1.25)
-    texture = 0.045 * rng.uniform(0.7, 1.5) * _hairs(to_pixels, length, size, rng)
-    texture += membrane * 0.22 * _uneven(size, rng.uniform(0.3, 0.8), rng)
+    texture = 0.12 * rng.uniform(0.6, 1.4) * hairs(to_pixels, length, size, rng)
+    texture += membrane * 0.22 * uneven(size, rng.uniform(0.3, 0.8), rng)
     density = blade * (membrane + texture)
     # Cuticle thickens towards a vein: a faint shade on both sides.
-    density += blade * 0.35 * vein * _blur(veins, 0.012 * length)
+    density += blade * 0.35 * vein * _halo(veins, 0.012 * length)
     density += vein * veins
     density += 1.1 * vein * np.minimum(_bristles(margin, samples, length, mirrored, size, rng), 0.8)
     density += _hinge(to_pixels, length, size, rng)
@@ -259,47 +193,45 @@ def draw_specimen(
 
 def _hinge(to_pixels: Matrix, length: float, size: tuple[int, int], rng: np.random.Generator) -> Plane:
     """Density of the sclerites at the hinge, where the wing was torn off: a few short, thick, dark pieces."""
-    pieces = []
-    for x0, y0, x1, y1, half in (
-        (-0.035, -0.030, 0.060, -0.050, 0.017),
-        (-0.045, -0.012, 0.055, -0.014, 0.013),
-        (-0.030, 0.010, 0.045, 0.012, 0.015),
-        (-0.020, -0.020, 0.000, 0.040, 0.012),
-    ):
-        ends = np.array([[x0, y0], [x1, y1]]) + rng.normal(0, 0.006, (2, 2))
-        t = np.linspace(0, 1, max(8, math.ceil(length * 0.2)))[:, None]
-        line = transform_points(to_pixels, ends[0] + t * (ends[1] - ends[0]))
-        taper = half * length * np.sqrt(np.maximum(1 - (2 * t[:, 0] - 1) ** 4, 0.02)) * rng.uniform(0.7, 1.3)
-        pieces.append(ribbon(line, taper, 5 + math.ceil(length / 50)))
-    coverage = splat(np.concatenate([p for p, _ in pieces]), np.concatenate([a for _, a in pieces]), size)
+    ends = _SCLERITES[:, :2] + rng.normal(0, 0.006, (len(_SCLERITES), 2, 2))
+    half = _SCLERITES[:, 2, 0] * rng.uniform(0.7, 1.3, len(_SCLERITES))
+    steps = max(8, math.ceil(length * 0.15))
+    t = ((np.arange(steps) + 0.5) / steps)[:, None]
+    course = ends[:, 1] - ends[:, 0]
+    line = transform_points(to_pixels, ends[:, None, 0] + t * course[:, None]).reshape(-1, 2)
+    step = np.repeat(course @ to_pixels[:2, :2].T / steps, steps, axis=0)
+    outline = np.sqrt(1 - np.abs(2 * t[:, 0] - 1) ** 2.5) * (1 + 0.25 * np.sin(9 * t[:, 0] + rng.uniform(0, 7)))
+    width = (half[:, None] * outline).ravel() * length
+    coverage = splat(*ribbon(line, step, width, 5 + math.ceil(length / 50)), size)
     return np.float32(rng.uniform(0.5, 0.9)) * np.minimum(coverage, 1.6)
 
 
-def photograph(density: Plane, unit: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def photograph(density: Plane, unit: float, rng: np.random.Generator) -> Plane:
     """Light the specimen: colour, lighting gradient, dust on the slide, defocus.
 
     Args:
         density: (h, w) optical density.
-        unit: size of a nominal pixel in pixels of this image; 1 at 256 pixels width.
+        unit: size of a nominal pixel in pixels of this image; 1 at 256 x 192.
         rng: decides on all of it.
 
     Returns:
-        (h, w, 3) uint8 without noise, which `expose` adds.
+        (3, h, w) float32, grey levels from 0 to 255, not yet rounded and free of noise.
     """
     height, width = density.shape
-    density = density + _dust((height, width), unit, rng)
-    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    density = blurred(density + _dust((height, width), unit, rng), rng.uniform(0.3, 1.0) * unit)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
     slope = rng.uniform(-0.10, 0.10, 2)
     middle, vignette = rng.uniform(-0.4, 0.4, 2), rng.uniform(0.0, 0.09)
-    light = slope[0] * x + slope[1] * y - vignette * ((x - middle[0]) ** 2 + (y - middle[1]) ** 2)
-    exposure = np.exp(light.astype(np.float32) + 0.012 * _uneven((height, width), 0.5, rng))
-    level = rng.uniform(0.76, 0.92)
+    across = (slope[0] * x - vignette * (x - middle[0]) ** 2).astype(np.float32)
+    down = (slope[1] * y - vignette * (y - middle[1]) ** 2).astype(np.float32)
+    light = across + down + np.float32(0.012) * uneven((height, width), 0.5, rng)
+    level = 255 * rng.uniform(0.76, 0.92)
     tint = 1 + rng.normal(0, 0.015) * np.array([1, 0.1, -1.1])
     brown = rng.uniform(0.05, 0.3)
-    image = np.empty((height, width, 3), dtype=np.uint8)
+    image = np.empty((3, height, width), dtype=np.float32)
     for channel, absorb in enumerate((1 - brown, 1.0, 1 + 1.3 * brown)):
-        value = (255 * level * tint[channel]) * exposure * np.exp(np.float32(-absorb) * density)
-        image[..., channel] = np.clip(value, 0, 255)
+        np.exp(light - np.float32(absorb) * density + np.float32(np.log(level * tint[channel])), out=image[channel])
     return image
 
 
@@ -315,34 +247,33 @@ def _dust(size: tuple[int, int], unit: float, rng: np.random.Generator) -> Plane
     for _ in range(rng.poisson(0.6)):
         start, heading = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0, 2 * np.pi)
         steps = 2 * math.ceil(rng.uniform(12, 50) * unit)
-        turn = rng.normal(0, 0.04) / unit + rng.normal(0, 0.03, steps) / unit
+        turn = (rng.normal(0, 0.012) + rng.normal(0, 0.03, steps)) / unit
         angle = heading + np.cumsum(turn)
         points.append(start + 0.5 * np.cumsum(np.stack([np.cos(angle), np.sin(angle)], axis=1), axis=0))
         weights.append(np.full(steps, rng.uniform(0.15, 0.4) * unit / 2))
     return np.minimum(splat(np.concatenate(points), np.concatenate(weights), size), 1.2)
 
 
-def expose(image: NDArray[np.uint8], blur: float, noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Defocus and sensor noise.
+def expose(image: Plane, noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Sensor noise, and rounding to grey levels.
 
     Args:
-        image: (h, w, 3).
-        blur: radius of the Gaussian, pixels.
+        image: (3, h, w) grey levels from 0 to 255.
         noise: standard deviation at full brightness, grey levels.
         rng: picks the piece of noise.
 
     Returns:
-        (h, w, 3) uint8.
+        (3, h, w) uint8.
     """
-    soft = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(blur)))
-    height, width = soft.shape[:2]
-    grain = _grain()
-    result = np.empty_like(soft)
-    rows, columns = np.arange(height), np.arange(width)
+    _, height, width = image.shape
+    # Shot noise: its variance grows with the light. Green stands for all channels.
+    strength = np.sqrt(np.clip(image[1], 0, 255) * np.float32(noise * noise / 255))
     for channel in range(3):
-        top, left = rng.integers(0, 1024, 2)
-        piece = grain[np.ix_((rows + top) % 1024, (columns + left) % 1024)]
-        # Shot noise: its variance grows with the light.
-        value = soft[..., channel].astype(np.float32)
-        result[..., channel] = np.clip(value + piece * np.sqrt(value * (noise * noise / 255)) + 0.5, 0, 255)
-    return result
+        if max(height, width) > GRAIN // 2:  # too few places to cut from
+            grain = rng.standard_normal((height, width), dtype=np.float32)
+        else:
+            top, left = rng.integers(0, (GRAIN - height, GRAIN - width))
+            grain = grain_tile()[top : top + height, left : left + width]
+        image[channel] += strength * grain
+    image += 0.5
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)

@@ -5,14 +5,20 @@ that are drawn. The twelve landmarks are vein ends and junctions (`WINGS_12`).
 
 Difficulty, fixed before any model was trained on it:
 
-* rotation uniform within +-45 degrees, scale uniform from 0.6 to 1.4 of a nominal wing of 162 px (at 256 x 192);
+* rotation uniform within +-45 degrees, scale uniform from 0.6 to 1.4 of a nominal wing of 168 px (at 256 x 192);
 * left and right wings equally often: half of the wings are mirrored, and names stay with their veins;
 * the place in the image is uniform among those that keep the wing (where it does not fit, its landmarks) in the image;
 * in a fifth of the images debris, an air bubble or a paper label covers at least one landmark; covered landmarks keep
   their coordinates and have visibility 1;
 * vein courses, junctions, tone, lighting, dust, defocus and noise differ from wing to wing.
 
-TABLE
+What guessing costs, mean distance over 3000 wings of seed 0 at 256 x 192, pixels:
+
+==============================================================================  =====
+the mean position of each landmark in the image, always                           58.0
+the mean shape stretched into the wing's own tight landmark box                   43.2
+the same with a mean shape of its own for left and for right wings                19.2
+==============================================================================  =====
 """
 
 from collections.abc import Sequence
@@ -31,7 +37,7 @@ from snellen.keypoints.schema import WINGS_12, Schema
 
 __all__ = ["Wings"]
 
-NOMINAL_LENGTH = 162.0  # pixels at 256 x 192: at scale 1.4 and any rotation the landmarks still fit
+NOMINAL_LENGTH = 168.0  # pixels at 256 x 192: at scale 1.4 and any rotation the landmarks still fit
 MAX_ROTATION = 45.0  # degrees
 SCALES = (0.6, 1.4)
 OCCLUDED_SHARE = 0.2
@@ -87,9 +93,8 @@ class Wings:
         image = photograph(draw_specimen(knots, to_pixels, length, self.size, rng), self._unit, rng)
         if occluder is not None:
             paint_occluder(image, occluder, self._unit, rng)
-        image = expose(image, rng.uniform(0.35, 1.0) * self._unit, rng.uniform(2.0, 7.0), rng)
         return Sample(
-            image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            image=torch.from_numpy(expose(image, rng.uniform(2.0, 7.0), rng)),
             keypoints=self._keypoints(landmarks(placed), occluder),
             box=Box(0.0, 0.0, float(width), float(height)),
             name=self._names[index],

@@ -43,15 +43,15 @@ def local_contrast_normalise(
     """Remove the local mean and divide by the local contrast.
 
     With ``*`` the zero-padded convolution with the Gaussian G: ``v = x - G*x``, ``s = sqrt(G*v^2)``,
-    ``n = v / max(s, mean(s))``, and the result is ``(n + 2.5) / 5``, roughly 0..1 and 0.5 where the image is flat. It does
-    not change when the input is multiplied by a positive number, so 0..255 and 0..1 give the same. Zero padding leaves a
-    response along the borders. Computed in float32 at least, under autocast too.
+    ``n = v / max(s, mean(s))``, and the result is ``(n + 2.5) / 5``, roughly 0..1 and 0.5 where the image is flat. It
+    does not change when the input is multiplied by a positive number, so 0..255 and 0..1 give the same. Zero padding
+    leaves a response along the borders. Computed in float32 at least, under autocast too.
 
     Args:
         x: images (b, c, h, w), any non-negative range. Each channel is filtered on its own.
-        statistics: what mean(s) is taken over. "image": all channels and pixels of one image, so that an answer does not
-            depend on which images share the batch, and one image alone gets what it gets in a batch. "batch": the whole
-            tensor, as the authors' code does.
+        statistics: what mean(s) is taken over. "image": all channels and pixels of one image, so that an answer does
+            not depend on which images share the batch, and one image alone gets what it gets in a batch. "batch": the
+            whole tensor, as the authors' code does.
         taps: the Gaussian's weights, where a module keeps them; made afresh by default.
 
     Returns:

@@ -113,7 +113,7 @@ def merge_conv(
 
 
 def _phase_taps(weight: Tensor, dim: int) -> list[Tensor]:
-    """For each of the two phases, the kernel with taps along `dim` summed by the coarse pixel they fall on, -1, 0, 1."""
+    """For each of the two phases, the kernel with its taps along `dim` summed by the coarse pixel -1, 0, 1 they see."""
     taps = weight.unbind(dim)
     kernels = []
     for phase in (0, 1):

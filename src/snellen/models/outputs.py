@@ -25,6 +25,6 @@ class KeypointOutput:
     logits: Float[Tensor, "b k h w"]
 
 
-# torch.export and functorch need to look inside. torch.export.register_dataclass is the same call, public, but loads the
-# whole of torch.export at import.
+# torch.export and functorch need to look inside. torch.export.register_dataclass is the same call, public, but loads
+# the whole of torch.export at import.
 _pytree.register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")

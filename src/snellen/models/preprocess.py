@@ -20,10 +20,10 @@ class Preprocess(nn.Module):
     """Bring a canvas to the number of channels and the contrast that the network was made for.
 
     Args:
-        channels: what the network sees. 1: grey, colour canvases are converted by the ITU-R 601 luma. 3: colour, a grey
-            canvas is repeated.
-        contrast: "lcn", local contrast normalisation (what the paper trains on, rcn.md 2.1); "image", minus the mean and
-            over the standard deviation of each image (the authors' alternative); "fixed", (x / 255 - 0.5) / 0.25.
+        channels: what the network sees. 1: grey, colour canvases are converted by the ITU-R 601 luma. 3: colour, a
+            grey canvas is repeated.
+        contrast: "lcn", local contrast normalisation (what the paper trains on, rcn.md 2.1); "image", minus the mean
+            and over the standard deviation of each image (the authors' alternative); "fixed", (x / 255 - 0.5) / 0.25.
 
     Raises:
         ValueError: at construction for unknown values; in `forward` for canvases of neither 1 nor 3 channels.
@@ -53,7 +53,8 @@ class Preprocess(nn.Module):
         """
         if x.shape[1] not in (1, 3):
             raise ValueError(
-                f"the canvas has {x.shape[1]} channels (shape {tuple(x.shape)}); it needs 1 (grey) or 3 (red, green, blue)"
+                f"the canvas has {x.shape[1]} channels (shape {tuple(x.shape)}); "
+                "it needs 1 (grey) or 3 (red, green, blue), as (batch, channels, height, width)"
             )
         image = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.channels == 1 and image.shape[1] == 3:

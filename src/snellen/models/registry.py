@@ -131,7 +131,8 @@ def create_model(name: str, **choices: Any) -> KeypointNet:
             branch_mask  e.g. "1001", coarsest first: branches left out
 
     Returns:
-        The model; `model.choices` holds every choice as resolved, and ``create_model(name, **model.choices)`` builds it again.
+        The model; `model.choices` holds every choice as resolved, ``create_model(name, **model.choices)`` builds it
+        again.
 
     Raises:
         UnknownModelError: for an unknown name.
@@ -141,8 +142,8 @@ def create_model(name: str, **choices: Any) -> KeypointNet:
     19
     """
     resolved = model_choices(name, **choices)
-    options = {key: resolved[key] for key in ("keypoints", "branches", "kernel", "norm", "channels", "contrast")}
-    options |= {key: resolved[key] for key in ("width", "extra_fine", "branch_mask")}
+    shared = "keypoints branches kernel norm channels contrast width extra_fine branch_mask"
+    options = {key: resolved[key] for key in shared.split()}
     options["topology"] = resolved["backbone"].removeprefix("rcn")
     model: KeypointNet
     try:
@@ -181,7 +182,16 @@ def _resolve(given: Mapping[str, Any]) -> dict[str, Any]:
             choices["map_size"] = list(choices["map_size"] or (80, 80))
         else:
             _refuse_unless_default(choices, "map_size", "only mixing='pixel' has weights of a size")
+        if choices["branches"] == 7:
+            raise UnknownChoiceError(
+                "branches=7 is not possible with aggregate='sum': SumNet has 4, 5 or 6 (rcn.md 2.2)"
+            )
     else:
+        if (choices["backbone"], choices["aggregate"]) == ("rcn68", "recombine-skip") and choices["branches"] != 5:
+            raise UnknownChoiceError(
+                f"branches={choices['branches']} is not possible with backbone='rcn68' and aggregate='recombine-skip': "
+                "5 branches only (rcn.md 2.6); give branches=5, backbone='rcn5' or aggregate='recombine'"
+            )
         for key in ("mixing", "map_size"):
             _refuse_unless_default(choices, key, "Recombinator Networks sum no maps; take aggregate='sum'")
     choices["width"] = float(choices["width"])
@@ -197,13 +207,16 @@ def _check_value(key: str, value: Any) -> None:
     elif not any(value == a and type(value) is type(a) for a in allowed):
         words = [a for a in allowed if isinstance(a, str)]
         near = f"{_nearest(value, words)}; " if isinstance(value, str) and words else ""
-        raise UnknownChoiceError(f"{key}={value!r} is not possible; {near}all values are {', '.join(map(repr, allowed))}")
+        raise UnknownChoiceError(
+            f"{key}={value!r} is not possible; {near}all values are {', '.join(map(repr, allowed))}"
+        )
 
 
 def _refuse_unless_default(choices: Mapping[str, Any], key: str, reason: str) -> None:
     if choices[key] != CHOICES[key][0]:
         raise UnknownChoiceError(
-            f"{key}={choices[key]!r} makes no sense with aggregate={choices['aggregate']!r}: {reason}, or leave {key} out"
+            f"{key}={choices[key]!r} makes no sense with aggregate={choices['aggregate']!r}: {reason}, "
+            f"or leave {key} out"
         )
 
 

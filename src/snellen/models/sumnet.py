@@ -33,8 +33,8 @@ class SumNet(KeypointNet):
         topology: "5" or "68", the widths for 5 (16 to 48 channels) or 68 points (64 channels).
         kernel: "3x3" (the paper's), or "5x5" for a first 5x5 and then 1x1.
         mixing: "map", one learned number for each branch and keypoint (the code's); "pixel", a learned matrix of them.
-        map_size: (height, width) of those matrices, by default (80, 80); they are resampled to maps of other sizes. Only
-            with mixing "pixel".
+        map_size: (height, width) of those matrices, by default (80, 80); they are resampled to maps of other sizes.
+            Only with mixing "pixel".
         norm: "none", or "batch" for a batch norm after each convolution with ReLU.
         channels: 1 or 3, what the network sees; canvases may have either.
         contrast: "lcn", "image" or "fixed", see `Preprocess`.
@@ -90,7 +90,7 @@ class SumNet(KeypointNet):
         for level, (branch, c) in enumerate(zip(self.branch, widths, strict=True)):
             assert isinstance(branch, nn.Sequential)
             if level == 0 and kind.sum_finest:
-                # rcn.md 2.3: the second of the four is linear in the authors' code; it looks accidental, but it is theirs.
+                # rcn.md 2.3: the second of the four is linear in the authors' code; it looks accidental, but is theirs.
                 branch.append(conv(c, c, k_next, relu=False))
                 branch.append(conv(c, c, k_next, norm=norm))
             if level == 0 and extra_fine:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from snellen.layers.recombine import LearnedUpsample
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast, Preprocess
 
@@ -135,7 +136,7 @@ def parse_mask(mask: str | None, branches: int) -> tuple[bool, ...]:
 class KeypointNet(nn.Module):
     """Base of the networks that turn a canvas into one map a keypoint.
 
-    Subclasses add their branches, then call `finish`, and implement `forward`.
+    Subclasses add `branch` (finest first, as all lists of levels), then call `finish`, and implement `forward`.
 
     Attributes:
         preprocess: what happens to the canvas first.
@@ -143,6 +144,8 @@ class KeypointNet(nn.Module):
         choices: all choices `create_model` resolved, JSON-able; empty for a network built directly.
         minimum_size: smallest height and width of a canvas, pixels.
     """
+
+    branch: nn.ModuleList
 
     def __init__(
         self,
@@ -210,7 +213,7 @@ class KeypointNet(nn.Module):
                 nn.init.uniform_(module.weight, -bound, bound)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-            elif module is not self and hasattr(module, "reset_parameters"):
+            elif isinstance(module, nn.BatchNorm2d | LearnedUpsample):
                 module.reset_parameters()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -219,8 +222,10 @@ class KeypointNet(nn.Module):
         Returns:
             "trunk", "branch": convolution weights; "mixing": SumNet's weights of the branches, else empty.
         """
-        groups: dict[str, list[nn.Parameter]] = {"trunk": [], "branch": [], "mixing": []}
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Conv2d):
-                groups["trunk" if name.startswith("trunk.") else "branch"].append(module.weight)
-        return groups
+        return {"trunk": _conv_weights(self.trunk), "branch": _conv_weights(self.branch), "mixing": []}
+
+
+def _conv_weights(module: nn.Module) -> list[nn.Parameter]:
+    return [
+        p for m in module.modules() if isinstance(m, nn.Conv2d) for name, p in m.named_parameters() if name == "weight"
+    ]

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from snellen.training.runs import RunFolder, write_atomically
 
-__all__ = ["AtomicCheckpointIO", "MetricsFile", "PlainProgress", "RandomState", "StopOnInterrupt"]
+__all__ = ["AtomicCheckpointIO", "MetricsFile", "PlainProgress", "RandomState", "ResumeCheckpoint", "StopOnInterrupt"]
 
 log = logging.getLogger("snellen")
 
@@ -138,6 +139,28 @@ class PlainProgress(Callback):
             trainer.global_step, trainer.max_steps, float(m.get("train/loss", float("nan"))),
             100 * float(m.get("val/nme", float("nan"))), self.normaliser, rate,
         )  # fmt: skip
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Writes the checkpoint to resume from, every so many steps and after every validation.
+
+    A step that is validated is saved after its validation only: saved before, a run killed in between would resume without
+    that validation and might keep other weights.
+    """
+
+    def __init__(self, folder: RunFolder, every: int, validate_every: int) -> None:
+        self.folder, self.every, self.validate_every = folder, every, validate_every
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save where no validation follows."""
+        step = trainer.global_step
+        if step % self.every == 0 and step % self.validate_every:
+            trainer.save_checkpoint(self.folder.last_checkpoint)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save with the validation's outcome."""
+        if not trainer.sanity_checking:
+            trainer.save_checkpoint(self.folder.last_checkpoint)
 
 
 class StopOnInterrupt(Callback):

@@ -23,7 +23,14 @@ from snellen.data import CanvasDataset, StepBatches, build_dataset, evaluation_l
 from snellen.data.files import AnnotatedImages
 from snellen.keypoints import Schema
 from snellen.models import create_model
-from snellen.training.callbacks import AtomicCheckpointIO, MetricsFile, PlainProgress, RandomState, StopOnInterrupt
+from snellen.training.callbacks import (
+    AtomicCheckpointIO,
+    MetricsFile,
+    PlainProgress,
+    RandomState,
+    ResumeCheckpoint,
+    StopOnInterrupt,
+)
 from snellen.training.runs import RunFolder, write_atomically
 from snellen.training.task import KeypointTask, make_optimiser
 
@@ -142,14 +149,22 @@ def _trainer(
     train = config.train
     steps = train.steps
     every = min(steps, train.validate_every or max(1, steps // 20))
-    kept = {"dirpath": folder / "checkpoints", "enable_version_counter": False, "auto_insert_metric_name": False}
     callbacks: list[Callback] = [
         clock,
         interrupt,
         MetricsFile(folder / "metrics.csv", clock),
         TQDMProgressBar() if sys.stderr.isatty() else PlainProgress(task.normaliser),
-        ModelCheckpoint(monitor="val/nme", filename="best", save_top_k=1, mode="min", **kept),
-        ModelCheckpoint(filename="last", every_n_train_steps=train.checkpoint_every or every, **kept),
+        ModelCheckpoint(
+            monitor="val/nme",
+            filename="best",
+            dirpath=folder / "checkpoints",
+            save_top_k=1,
+            mode="min",
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+        ),
+        # After ModelCheckpoint, whose state it saves.
+        ResumeCheckpoint(folder, train.checkpoint_every or every, every),
     ]
     if train.ema:
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=_moving_average(train.ema)))

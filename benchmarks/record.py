@@ -1,0 +1,89 @@
+"""Train a recipe with several seeds, score a split, and store the outcome as one record of results/.
+
+    python benchmarks/record.py faces5/rcn faces5-rcn --seeds 0 1 2 --set data.root=../shared/data/faces5
+
+Runs that are finished are not repeated, so the command can be interrupted and given again.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from snellen import api
+from snellen.evaluation.results import Record, add_record, mean_interval
+from snellen.training.runs import RunFolder
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", help="record name, e.g. faces5/rcn")
+    parser.add_argument("recipe")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--runs", default="runs")
+    parser.add_argument("--results", default="results")
+    chosen = parser.parse_args()
+    overrides = {key: yaml.safe_load(value) for key, value in (s.split("=", 1) for s in chosen.set)}
+    outcomes = [one_seed(chosen, overrides, seed) for seed in chosen.seeds]
+    scores = [s for s, _ in outcomes]
+    info = outcomes[-1][1]
+    values = [100 * s["nme"] for s in scores]
+    flags = " ".join(f"--{s.replace('=', ' ', 1)}" for s in chosen.set if not s.startswith("data.root="))
+    data = " --data.root DATA" if any(s.startswith("data.root=") for s in chosen.set) else ""
+    run = f"runs/{chosen.record.replace('/', '-')}-seedN"
+    command = f"snellen train {chosen.recipe}{data} --seed N{' ' + flags if flags else ''} --name {Path(run).name}"
+    keep = ("nme", "median", "failure_rate", "auc", "point_median_pixels", "point_p95_pixels", "grid80", "calibration_error")
+    record = Record(
+        name=chosen.record,
+        metric="nme",
+        unit="%",
+        normaliser=scores[0]["normaliser"],
+        values=values,
+        interval=mean_interval(values) if len(values) > 1 else [100 * v for v in scores[0]["interval"]],
+        train_seconds=sum(i["train_seconds"] for _, i in outcomes) / len(outcomes),
+        steps=info["steps"],
+        command=f"{command} && snellen evaluate {run} --split {chosen.split}",
+        hardware=info["hardware"],
+        device=info["device"],
+        threads=info["threads"],
+        versions=info["versions"],
+        commit=info["commit"],
+        date=info["date"],
+        pretrained=False,
+        note=chosen.note,
+        seeds=chosen.seeds,
+        extra={
+            "scores": [{k: s[k] for k in keep if k in s} for s in scores],
+            "box_jitter": scores[0].get("box_jitter", []),
+            "parameters": info.get("parameters", scores[0].get("parameters")),
+            "curves": [i["curve"] for _, i in outcomes],
+        },
+    )
+    add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)
+    print(f"{record.name}: {record.mean:.2f} ± {record.spread:.2f} {record.unit} of {record.normaliser} {values}")
+
+
+def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train (or resume, or take the finished run) and score; returns the scores and the run's circumstances."""
+    folder = RunFolder(Path(chosen.runs) / f"{chosen.record.replace('/', '-')}-seed{seed}")
+    if not folder.finished:
+        if folder.last_checkpoint.exists():
+            api.resume(folder.path)
+        else:
+            api.train(chosen.recipe, seed=seed, name=folder.path.name, out=str(folder.path.parent), **overrides)
+    stored = folder / f"evaluation-{chosen.split}.json"
+    scores = json.loads(stored.read_text())["scores"] if stored.exists() else api.evaluate(folder.path, split=chosen.split)
+    with (folder / "metrics.csv").open(newline="") as file:
+        curve = [[int(r["step"]), float(r["val/nme"])] for r in csv.DictReader(file)]
+    return scores, {**folder.info(), "curve": curve}
+
+
+if __name__ == "__main__":
+    main()

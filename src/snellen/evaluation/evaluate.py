@@ -1,0 +1,144 @@
+"""Scoring a run: its answers on a split, the numbers, the robustness to the box, and what the report shows."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snellen.config import AugmentConfig, RunConfig
+from snellen.data import SPLITS, InMemory, KeypointDataset, build_dataset
+from snellen.data.files import AnnotatedImages
+from snellen.inference import Localiser, Perturbed, Predictions, load, predict_dataset
+from snellen.training.calibration import reliability
+from snellen.training.metrics import grid80_error, summarise
+from snellen.training.runs import RunFolder, environment, write_atomically
+
+__all__ = ["JITTER_IMAGES", "box_jitter", "evaluate_run", "report_run", "score"]
+
+log = logging.getLogger("snellen")
+
+#: Box shifts, as shares of the box's side, and box scales at which the error is measured again.
+SHIFTS = (0.05, 0.1, 0.15, 0.2)
+SCALES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4)
+#: Robustness is measured on at most this many images: eleven passes over a large test set would take longer than training.
+JITTER_IMAGES = 400
+
+
+def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> dict[str, Any]:
+    """The numbers of a set of predictions, JSON-able; errors are fractions of the named normaliser."""
+    schema = localiser.schema
+    normaliser = config.evaluate.normaliser or schema.default_normaliser
+    p = predictions
+    scores = summarise(p.pred, p.true, schema, normaliser, threshold=config.evaluate.failure)
+    correct = within_radius(p, localiser.radius)
+    known = np.isfinite(p.true_canvas).all(axis=-1)
+    calibration = reliability(np.clip(p.confidence[known], 0, 1), correct[known])
+    result = scores.to_dict()
+    result["failure_threshold"] = result.pop("threshold")
+    others = [n.name for n in schema.normalisers if n.name != normaliser]
+    return {
+        **result,
+        "per_keypoint": dict(zip(schema.points, result["per_keypoint"], strict=True)),
+        "other_normalisers": {n: summarise(p.pred, p.true, schema, n, resamples=1).nme for n in others},
+        "grid80": grid80_error(p.pred_canvas, p.true_canvas, schema, normaliser, localiser.canvas),
+        "calibration_error": calibration.ece,
+    }
+
+
+def within_radius(predictions: Predictions, radius: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(n, k) whether the truth lies within `radius` canvas pixels of the answer."""
+    distance = np.linalg.norm(predictions.pred_canvas - predictions.true_canvas, axis=-1)
+    return np.nan_to_num(distance, nan=np.inf) <= radius
+
+
+def box_jitter(localiser: Localiser, samples: KeypointDataset, config: RunConfig) -> list[dict[str, Any]]:
+    """Error against box shift and scale, on the first `JITTER_IMAGES` images: [{kind, amount, nme}, ...]."""
+    part = _First(samples, JITTER_IMAGES)
+    normaliser = config.evaluate.normaliser or localiser.schema.default_normaliser
+    rows = []
+    cases = [("shift", 0.0), *(("shift", s) for s in SHIFTS), *(("scale", s) for s in sorted((*SCALES, 1.0)))]
+    for kind, amount in cases:
+        moved = Perturbed(part, shift=amount if kind == "shift" else 0.0, scale=amount if kind == "scale" else 1.0)
+        p = predict_dataset(localiser, moved, batch_size=config.evaluate.batch_size)
+        nme = summarise(p.pred, p.true, localiser.schema, normaliser, resamples=1).nme
+        rows.append({"kind": kind, "amount": amount, "nme": nme})
+    return rows
+
+
+class _First:
+    """The first images of a data set."""
+
+    def __init__(self, samples: KeypointDataset, count: int) -> None:
+        self.samples, self.count, self.schema = samples, min(count, len(samples)), samples.schema
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.samples.names[: self.count]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index]
+
+
+def evaluate_run(run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True) -> dict[str, Any]:
+    """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
+
+    The validation split is scored as it was during training, with the run's validation changes drawn once an image; other
+    splits are scored as they are. See `snellen.api.evaluate`.
+    """
+    folder = RunFolder(run)
+    config = folder.config()
+    localiser = load(run)
+    if data is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
+    if split not in SPLITS:
+        from snellen.config import ConfigError, nearest
+
+        raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
+    samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # checked against SPLITS above
+    if isinstance(samples, AnnotatedImages) and config.data.on_error == "skip":
+        samples.decode_all()
+    changes = config.validation if split == "val" else AugmentConfig()
+    predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
+    scores = score(localiser, predictions, config)
+    jitter = box_jitter(localiser, samples, config) if robustness else []
+    result = {
+        "run": str(folder.path),
+        "data": config.data.format,
+        "split": split,
+        **scores,
+        "box_jitter": jitter,
+        "parameters": localiser.card["parameters"],
+        "skipped": len(samples.skipped) if isinstance(samples, AnnotatedImages) else 0,
+    }
+    write_atomically(folder / f"evaluation-{split}.json", json.dumps({"scores": result, **environment()}, indent=1) + "\n")
+    if split == "test" and not isinstance(samples, InMemory):
+        _count_test_look(folder, config, result)
+    _write_record(folder, config, localiser, samples, predictions, result, changes)
+    return result
+
+
+def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any]) -> None:
+    """Add a line to the ledger of test evaluations: how often a test was looked at is part of the result.
+
+    The ledger stands in results/ of the working directory where there is one (a checkout), else in the run's folder. Drawn
+    data is not counted: every seed of it is new.
+    """
+    ledger = Path("results") if Path("results").is_dir() else folder.path
+    line = {
+        "date": environment()["date"],
+        "commit": environment()["commit"],
+        "recipe": config.recipe,
+        "run": folder.path.name,
+        "seed": config.seed,
+        "metric": f"nme / {result['normaliser']}",
+        "value": result["nme"],
+    }
+    with (ledger / "test-evaluations.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")

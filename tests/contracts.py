@@ -1,0 +1,207 @@
+"""What every layer and every model must do. A test class inherits one of these and says how to make the thing.
+
+class TestMyLayer(LayerContract):
+    def make(self):
+        return MyLayer()
+"""
+
+import copy
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from snellen.models import KeypointOutput
+from snellen.models.trunk import KeypointNet
+
+
+def nonzero_gradients(module: nn.Module) -> None:
+    """Every trained parameter has a finite gradient that is not zero throughout; every frozen one has none."""
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, name
+            continue
+        assert parameter.grad is not None, f"{name} gets no gradient"
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), f"{name} gets a gradient of zeros"
+
+
+class LayerContract:
+    """Layers: one tensor (b, channels, h, w) in, one tensor out."""
+
+    channels = 3
+    sizes = ((8, 8), (9, 7), (5, 12))
+
+    def make(self) -> nn.Module:
+        raise NotImplementedError
+
+    def layer(self) -> nn.Module:
+        torch.manual_seed(0)
+        return self.make()
+
+    def images(self, batch: int = 2, size: tuple[int, int] = (9, 8)) -> Tensor:
+        return torch.randn(batch, self.channels, *size, generator=torch.Generator().manual_seed(1))
+
+    @pytest.mark.parametrize("batch", [0, 1, 2])
+    def test_sizes_and_batches(self, batch):
+        for size in self.sizes:
+            out = self.layer()(self.images(batch, size))
+            assert out.shape[0] == batch
+            assert out.dtype == torch.float32
+            assert out.isfinite().all()
+
+    def test_deterministic_and_input_untouched(self):
+        layer, x = self.layer(), self.images()
+        before = x.clone()
+        assert torch.equal(layer(x), layer(x))
+        assert torch.equal(x, before)
+
+    def test_images_do_not_see_each_other(self):
+        layer, x = self.layer(), self.images(3)
+        torch.testing.assert_close(layer(x)[1:2], layer(x[1:2]))
+
+    def test_every_parameter_and_the_input_get_a_gradient(self):
+        layer, x = self.layer(), self.images().requires_grad_()
+        layer(x).square().sum().backward()
+        nonzero_gradients(layer)
+        assert x.grad.isfinite().all()
+        assert x.grad.any()
+
+    def test_channels_last(self):
+        layer, x = self.layer(), self.images()
+        torch.testing.assert_close(layer(x.to(memory_format=torch.channels_last)), layer(x))
+
+    def test_bf16_autocast_is_finite(self):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert self.layer()(self.images()).isfinite().all()
+
+    def test_gradcheck(self):
+        x = self.images(1, (5, 6)).double().requires_grad_()
+        assert torch.autograd.gradcheck(self.layer().double(), (x,))
+
+    def test_compile_fullgraph(self):
+        layer, x = self.layer(), self.images()
+        torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="eager")(x), layer(x))
+
+    def test_export(self):
+        layer = self.layer()
+        batch = torch.export.Dim("batch")
+        program = torch.export.export(layer, (self.images(),), dynamic_shapes=({0: batch},))
+        x = self.images(5)
+        torch.testing.assert_close(program.module()(x), layer(x))
+
+    def test_state_survives_saving(self):
+        state_survives_saving(self.layer(), self.make())
+
+
+class ModelContract:
+    """Keypoint networks: canvases (b, channels, h, w) of 0..255 in, `KeypointOutput` out."""
+
+    channels = 1
+    keypoints = 5
+    size = (48, 64)
+    sizes = ((48, 48), (51, 83))
+
+    def make(self) -> KeypointNet:
+        raise NotImplementedError
+
+    def model(self) -> KeypointNet:
+        torch.manual_seed(0)
+        return self.make().eval()
+
+    def canvases(self, batch: int = 2, size: tuple[int, int] | None = None) -> Tensor:
+        noise = torch.Generator().manual_seed(1)
+        return 255 * torch.rand(batch, self.channels, *(size or self.size), generator=noise)
+
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_logits_have_the_size_of_the_canvas(self, batch):
+        model = self.model()
+        for size in (*self.sizes, (model.minimum_size, model.minimum_size)):
+            output = model(self.canvases(batch, size))
+            assert isinstance(output, KeypointOutput)
+            assert output.logits.shape == (batch, self.keypoints, *size)
+            assert output.logits.isfinite().all()
+
+    def test_too_small_a_canvas_is_told_the_size_that_works(self):
+        model = self.model()
+        with pytest.raises(ValueError, match=f"at least {model.minimum_size}x{model.minimum_size}"):
+            model(self.canvases(1, (model.minimum_size - 1, 64)))
+
+    def test_blank_canvas_is_finite(self):
+        model = self.model()
+        for value in (0.0, 255.0):
+            assert model(torch.full_like(self.canvases(), value)).logits.isfinite().all()
+
+    def test_seed_decides_the_weights(self):
+        x = self.canvases()
+        assert torch.equal(self.model()(x).logits, self.model()(x).logits)
+
+    def test_images_do_not_see_each_other(self):
+        model, x = self.model(), self.canvases(3)
+        torch.testing.assert_close(model(x[1:2]).logits, model(x).logits[1:2], rtol=1e-4, atol=1e-4)
+
+    def test_every_parameter_gets_a_gradient(self):
+        model = self.model().train()
+        logits = model(self.canvases()).logits
+        (logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
+        nonzero_gradients(model)
+
+    def test_groups_hold_every_trained_convolution_once(self):
+        model = self.model()
+        groups = model.parameter_groups()
+        assert list(groups) == ["trunk", "branch", "mixing"]
+        ids = [id(p) for group in groups.values() for p in group]
+        weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d)}
+        assert len(ids) == len(set(ids))
+        assert set(ids) - {id(p) for p in groups["mixing"]} == weights
+
+    def test_channels_last(self):
+        model, x = self.model(), self.canvases()
+        expected = model(x).logits
+        model = model.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(model(x).logits, expected, rtol=1e-4, atol=1e-4)
+
+    def test_bf16_autocast_is_close(self):
+        model, x = self.model(), self.canvases()
+        expected = model(x).logits
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(x).logits.float()
+        # bfloat16 keeps 8 bits; a wrong formula would be off by the size of the answer itself.
+        assert (logits - expected).std() < 0.1 * expected.std()
+
+    def test_compile_fullgraph(self):
+        model, x = self.model(), self.canvases()
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(x).logits, model(x).logits)
+
+    def test_export_with_any_batch(self):
+        model = self.model()
+        shapes = ({0: torch.export.Dim("batch")},)
+        program = torch.export.export(model, (self.canvases(),), dynamic_shapes=shapes)
+        x = self.canvases(4)
+        output = program.module()(x)
+        assert isinstance(output, KeypointOutput)
+        torch.testing.assert_close(output.logits, model(x).logits, rtol=1e-4, atol=1e-4)
+
+    def test_state_survives_saving(self):
+        model, other = self.model(), self.make().eval()
+        state_survives_saving(model, other)
+        x = self.canvases()
+        assert torch.equal(model(x).logits, other(x).logits)
+
+    def test_copies_are_independent(self):
+        model = self.model()
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.zero_()
+        assert model(self.canvases()).logits.any()
+
+
+def state_survives_saving(module: nn.Module, other: nn.Module) -> None:
+    """The state dict goes through safetensors into a second one of the same kind, unchanged."""
+    loaded = safetensors.torch.load(safetensors.torch.save(module.state_dict()))
+    other.load_state_dict(loaded, strict=True)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name

@@ -1,0 +1,137 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from snellen.models import (
+    RCN,
+    SumNet,
+    UnknownChoiceError,
+    UnknownModelError,
+    create_model,
+    list_models,
+    model_choices,
+    register_model,
+    registry,
+)
+
+PRESETS = ["rcn5", "rcn5-bn", "rcn5-skip", "rcn68", "rcn68-released", "rcn68-skip", "sumnet5", "sumnet68"]
+
+
+def test_list_models():
+    assert list_models() == PRESETS
+    assert list_models("*skip") == ["rcn5-skip", "rcn68-skip"]
+    assert list_models("nothing*") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("rcn5", 227_141), ("rcn5-skip", 293_957), ("sumnet5", 142_850), ("rcn68", 1_095_492),
+        ("rcn68-skip", 1_709_892), ("sumnet68", 603_368), ("rcn68-released", 1_095_492 + 4 * 9),
+    ],
+)  # fmt: skip
+def test_presets_are_the_papers_networks(name, parameters):
+    """rcn.md section 6; the released network adds four 3x3 upsampling kernels."""
+    assert sum(p.numel() for p in create_model(name).parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_model_is_rebuilt_from_its_config(name):
+    model = create_model(name, width=0.25, keypoints=4, channels=3)
+    config = json.loads(json.dumps(model.config))
+    again = create_model(config["name"], **config["choices"])
+    assert again.config == model.config
+    assert list(again.state_dict()) == list(model.state_dict())
+    again.load_state_dict(model.state_dict())
+    x = torch.rand(1, 1, 32, 32) * 255
+    assert torch.equal(again.eval()(x).logits, model.eval()(x).logits)
+
+
+def test_choices_are_resolved():
+    assert model_choices("rcn68")["kernel"] == "5x5"
+    assert model_choices("rcn68")["keypoints"] == 68
+    assert model_choices("sumnet68") | {"aggregate": "recombine"} == model_choices("rcn68") | {
+        "mixing": "map",
+        "kernel": "3x3",
+    }
+    pixel = create_model("sumnet5", mixing="pixel", map_size=(32, 48))
+    assert pixel.choices["map_size"] == [32, 48]
+    assert create_model("sumnet5", **pixel.choices).choices == pixel.choices
+    assert model_choices("sumnet5", mixing="pixel")["map_size"] == [80, 80]
+
+
+def test_one_choice_turns_one_model_into_the_other():
+    assert isinstance(create_model("rcn5", aggregate="sum"), SumNet)
+    assert isinstance(create_model("sumnet5", aggregate="recombine"), RCN)
+    assert model_choices("rcn5", aggregate="sum") == model_choices("sumnet5")
+    assert create_model("rcn5", aggregate="recombine-skip").choices == create_model("rcn5-skip").choices
+
+
+def test_choices_are_a_copy():
+    create_model("rcn5").choices["keypoints"] = 99
+    assert create_model("rcn5").choices["keypoints"] == 5
+
+
+@pytest.mark.parametrize("name", ["rnc5", "RCN5", "", "resnet50"])
+def test_unknown_names_get_the_nearest(name):
+    with pytest.raises(UnknownModelError, match=r"nearest: \S+, \S+, \S+; snellen.list_models\(\)"):
+        create_model(name)
+
+
+def test_the_nearest_name_comes_first():
+    with pytest.raises(UnknownModelError, match="no model is called 'rnc5'; nearest: rcn5,"):
+        create_model("rnc5")
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "words"),
+    [
+        ("rcn5", {"keypoint": 3}, "no choice 'keypoint'; nearest: keypoints"),
+        ("rcn5", {"norm": "bacth"}, "norm='bacth' is not possible; nearest: batch"),
+        ("rcn5", {"backbone": "vgg"}, "backbone='vgg'"),
+        ("rcn5", {"branches": 8}, "all values are 4, 5, 6, 7"),
+        ("rcn5", {"branches": True}, "branches=True"),
+        ("rcn5", {"zero_nonmax": 1}, "zero_nonmax=1"),
+        ("rcn5", {"keypoints": 2.5}, "whole number"),
+        ("rcn5", {"width": 0}, "a number above 0"),
+        ("rcn5", {"width": "wide"}, "a number above 0"),
+        ("rcn5", {"channels": 2}, "all values are 1, 3"),
+        ("rcn5", {"branch_mask": 1001}, "a string of 0 and 1"),
+        ("rcn5", {"branch_mask": "1001"}, "does not fit 5 branches"),
+        ("rcn5", {"mixing": "map"}, "makes no sense with aggregate='recombine'"),
+        ("rcn5", {"map_size": (80, 80)}, "makes no sense"),
+        ("rcn68-skip", {"branches": 6}, "5 branches only"),
+        ("sumnet5", {"branches": 7}, "4, 5 or 6"),
+        ("sumnet5", {"upsample": "learned"}, "concatenates nothing"),
+        ("sumnet5", {"zero_nonmax": True}, "concatenates nothing"),
+        ("sumnet5", {"map_size": (80, 80)}, "only mixing='pixel'"),
+        ("sumnet5", {"mixing": "pixel", "map_size": (80,)}, "two whole numbers"),
+        ("sumnet5", {"mixing": "pixel", "map_size": "80"}, "two whole numbers"),
+    ],
+)
+def test_refusals(name, choices, words):
+    with pytest.raises(UnknownChoiceError, match=words):
+        create_model(name, **choices)
+
+
+def test_register_model(monkeypatch):
+    monkeypatch.setattr(registry, "_PRESETS", dict(registry._PRESETS))
+    register_model("wings-small", keypoints=12, width=0.5)
+    assert "wings-small" in list_models()
+    assert create_model("wings-small", branches=4).config["name"] == "wings-small"
+    assert create_model("wings-small").keypoints == 12
+    with pytest.raises(ValueError, match="called 'rcn5' already"):
+        register_model("rcn5", keypoints=12)
+    with pytest.raises(UnknownChoiceError, match="nearest: norm"):
+        register_model("other", nrom="batch")
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))), reason="inductor needs a C++ compiler")
+def test_inductor():
+    torch.manual_seed(0)
+    model, x = create_model("rcn5", width=0.5, branches=4), torch.rand(2, 1, 32, 32) * 255
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True)
+        torch.testing.assert_close(compiled(x).logits, model(x).logits, rtol=1e-4, atol=1e-4)
