@@ -1,7 +1,7 @@
 """Textures of the drawn wings: the membrane's hairs, smooth unevenness, sensor noise.
 
-Each is a constant tile, made when first needed from a fixed seed, of which every image takes a random piece: drawing
-them anew would cost several times as much as the rest of the image.
+Each is a constant tile, made when first needed from a fixed seed, of which every image takes a random piece; making
+them anew for every image would be slow.
 """
 
 import math
@@ -87,7 +87,7 @@ def _clouds() -> Image.Image:
 
 @cache
 def grain_tile() -> Plane:
-    """A tile of independent standard normal noise, to cut pieces from: drawing it anew would take half of the time."""
+    """A tile of independent standard normal noise, to cut pieces from."""
     return np.random.default_rng(17760704).standard_normal((GRAIN, GRAIN), dtype=np.float32)
 
 

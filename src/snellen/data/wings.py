@@ -101,7 +101,7 @@ class Wings:
         )
 
     def keypoints(self, index: int) -> Keypoints:
-        """The truth of one image without drawing it, which is a hundred times faster.
+        """The truth of one image without drawing it, which is much faster.
 
         >>> wings = Wings(3)
         >>> bool((wings.keypoints(2).xy == wings[2].keypoints.xy).all())

@@ -24,8 +24,8 @@ log = logging.getLogger("snellen")
 #: Box shifts, as shares of the box's side, and box scales at which the error is measured again.
 SHIFTS = (0.05, 0.1, 0.15, 0.2)
 SCALES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4)
-#: Robustness is measured on at most this many images: eleven passes over a large test set would take longer than training.
-JITTER_IMAGES = 400
+#: Robustness is measured on at most this many images: twelve passes over a large test set would take longer than training.
+JITTER_IMAGES = 200
 
 
 def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> dict[str, Any]:
