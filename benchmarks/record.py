@@ -39,7 +39,16 @@ def main() -> None:
     data = " --data.root DATA" if any(s.startswith("data.root=") for s in chosen.set) else ""
     run = f"runs/{chosen.record.replace('/', '-')}-seedN"
     command = f"snellen train {chosen.recipe}{data} --seed N{' ' + flags if flags else ''} --name {Path(run).name}"
-    keep = ("nme", "median", "failure_rate", "auc", "point_median_pixels", "point_p95_pixels", "grid80", "calibration_error")
+    keep = (
+        "nme",
+        "median",
+        "failure_rate",
+        "auc",
+        "point_median_pixels",
+        "point_p95_pixels",
+        "grid80",
+        "calibration_error",
+    )
     record = Record(
         name=chosen.record,
         metric="nme",
@@ -79,7 +88,9 @@ def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -
         else:
             api.train(chosen.recipe, seed=seed, name=folder.path.name, out=str(folder.path.parent), **overrides)
     stored = folder / f"evaluation-{chosen.split}.json"
-    scores = json.loads(stored.read_text())["scores"] if stored.exists() else api.evaluate(folder.path, split=chosen.split)
+    scores = (
+        json.loads(stored.read_text())["scores"] if stored.exists() else api.evaluate(folder.path, split=chosen.split)
+    )
     with (folder / "metrics.csv").open(newline="") as file:
         curve = [[int(r["step"]), float(r["val/nme"])] for r in csv.DictReader(file)]
     return scores, {**folder.info(), "curve": curve}

@@ -96,7 +96,9 @@ def load(run: str | Path) -> "Localiser":
     return load_run(run)
 
 
-def evaluate(run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True) -> dict[str, Any]:
+def evaluate(
+    run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True
+) -> dict[str, Any]:
     """Score a run on a split of its data.
 
     Args:

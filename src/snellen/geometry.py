@@ -190,7 +190,7 @@ def warp(
         float32 (c, height, width) in the range of the input.
     """
     source = image.to(torch.float32)
-    inverse = np.linalg.inv(matrix)
+    inverse: Matrix = np.linalg.inv(matrix).astype(np.float64)
     # Source pixels per output pixel: the longest side of an output pixel's footprint.
     shrink = float(np.linalg.norm(inverse[:2, :2], axis=0).max())
     if fill:

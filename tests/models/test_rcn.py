@@ -1,4 +1,6 @@
+import io
 import math
+import shutil
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from contracts import ModelContract, nonzero_gradients
+from snellen.layers.recombine import keep_maxima, recombine
 from snellen.models import RCN, create_model
 
 
@@ -32,19 +35,18 @@ class TestRCN5BatchNorm(ModelContract):
 
 class TestRCN68(ModelContract):
     keypoints = 9
-    sizes = ((81, 83),)
-    size = (80, 80)
+    size = (32, 48)
 
     def make(self):
-        return create_model("rcn68", width=0.25, branches=7, keypoints=9)
+        return create_model("rcn68", width=0.25, branches=4, keypoints=9)
 
 
 class TestRCN68Released(ModelContract):
     keypoints = 9
-    size = (80, 80)
+    sizes = ((51, 83),)
 
     def make(self):
-        return create_model("rcn68-released", width=0.25, branches=6, keypoints=9)
+        return create_model("rcn68-released", width=0.125, branches=6, keypoints=9)
 
 
 def count(model):
@@ -283,3 +285,39 @@ def test_zero_nonmax_hides_what_was_not_pooled():
 def test_refusals(choices, words):
     with pytest.raises(ValueError, match=words):
         RCN(**choices)
+
+
+@pytest.mark.parametrize("name", ["rcn68-skip", "sumnet5"])
+def test_export_of_any_size(name):
+    """Height and width may stay open (learned upsampling apart, which crops), and the program can be saved."""
+    torch.manual_seed(0)
+    model = create_model(name, width=0.25, keypoints=3, branches=5).eval()
+    batch, h, w = (torch.export.Dim(n, min=low) for n, low in (("batch", 1), ("h", 32), ("w", 32)))
+    program = torch.export.export(model, (torch.rand(2, 1, 48, 64),), dynamic_shapes=({0: batch, 2: h, 3: w},))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    x = torch.rand(3, 1, 65, 93) * 255
+    logits = torch.export.load(file).module()(x).logits
+    torch.testing.assert_close(logits, model(x).logits, rtol=1e-4, atol=1e-5)
+
+
+class Joint(nn.Module):
+    """The parts of a network that inductor writes code for; a whole one takes most of a minute."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = RCN(branches=4, width=0.5)
+
+    def forward(self, x):
+        fine, coarse = self.model.trunk(self.model.preprocess(x), 2)
+        return recombine(keep_maxima(fine), coarse)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="inductor needs a C++ compiler")
+def test_inductor():
+    joint, x = Joint(), torch.rand(2, 1, 24, 24) * 255
+    with torch.no_grad():
+        compiled = torch.compile(joint, fullgraph=True)
+        torch.testing.assert_close(compiled(x), joint(x), rtol=1e-4, atol=1e-4)

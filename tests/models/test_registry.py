@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import pytest
 import torch
@@ -126,12 +125,3 @@ def test_register_model(monkeypatch):
         register_model("rcn5", keypoints=12)
     with pytest.raises(UnknownChoiceError, match="nearest: norm"):
         register_model("other", nrom="batch")
-
-
-@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))), reason="inductor needs a C++ compiler")
-def test_inductor():
-    torch.manual_seed(0)
-    model, x = create_model("rcn5", width=0.5, branches=4), torch.rand(2, 1, 32, 32) * 255
-    with torch.no_grad():
-        compiled = torch.compile(model, fullgraph=True)
-        torch.testing.assert_close(compiled(x).logits, model(x).logits, rtol=1e-4, atol=1e-4)

@@ -31,7 +31,7 @@ def draw_map(box: Box, canvas: tuple[int, int], augment: AugmentConfig, rng: Gen
     height, width = canvas
     # Every number is drawn whether used or not, so that changing one range does not reshuffle the others.
     tight, press_x, press_y, apply_tight = rng.uniform(size=4)
-    dx, dy, turn, mirror = rng.uniform(-1, 1, size=3).tolist() + [rng.uniform()]
+    (dx, dy, turn), mirror = rng.uniform(-1, 1, size=3).tolist(), rng.uniform()
     scale, stretch = rng.uniform(*augment.scale), rng.uniform(*augment.stretch)
     if apply_tight < augment.tight_probability:
         low, high = augment.tight
@@ -54,7 +54,7 @@ def photometric(image: Float[Tensor, "c h w"], augment: AugmentConfig, rng: Gene
     """Coarseness, blur, brightness, contrast, noise and the black rectangle on a canvas in 0..255."""
     from torchvision.transforms.v2 import functional as tv
 
-    coarse, blur, brightness, contrast, noise, cover = rng.uniform(size=6)
+    coarse, blur, cover = rng.uniform(size=3)
     factor, sigma = rng.uniform(*augment.coarse), rng.uniform(*augment.blur)
     up_brightness, up_contrast, level = rng.uniform(-1, 1, size=3)
     size = image.shape[-2:]
@@ -74,7 +74,9 @@ def photometric(image: Float[Tensor, "c h w"], augment: AugmentConfig, rng: Gene
     if cover < augment.rectangle_probability:
         # rcn.md 3.5: sides independent and uniform, position uniform, wholly inside the canvas.
         side = min(size)
-        h, w = (int(rng.integers(round(augment.rectangle[0] * side), round(augment.rectangle[1] * side) + 1)) for _ in "hw")
+        h, w = (
+            int(rng.integers(round(augment.rectangle[0] * side), round(augment.rectangle[1] * side) + 1)) for _ in "hw"
+        )
         top, left = int(rng.integers(0, size[0] - h + 1)), int(rng.integers(0, size[1] - w + 1))
         image[:, top : top + h, left : left + w] = 0
     return image
@@ -95,5 +97,3 @@ def render(
     if flipped:
         points = points[list(sample.keypoints.schema.flip_order)]
     return image, torch.from_numpy(points).to(torch.float32), matrix, flipped
-
-

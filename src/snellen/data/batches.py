@@ -133,7 +133,7 @@ def training_loader(data: CanvasDataset, batches: StepBatches, *, workers: int =
     """Batches for training, in the order of `batches`."""
     return DataLoader(
         data,
-        batch_sampler=batches,  # type: ignore[arg-type]  # its items are (epoch, index) keys, which torch's stubs exclude
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_one_thread,

@@ -10,7 +10,6 @@ from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.memory import InMemory
 from snellen.data.wings import Wings
-
 from snellen.keypoints import get_schema
 from snellen.keypoints.formats import Annotation, read_csv, read_mtfl
 
@@ -68,7 +67,9 @@ def _source(config: DataConfig, root: Path, split: Split) -> Path:
     if split != "test":
         return root / config.annotations
     if config.test_annotations is None:
-        raise ConfigError("this CSV data has no test split; name its file with data.test_annotations, or use --split val")
+        raise ConfigError(
+            "this CSV data has no test split; name its file with data.test_annotations, or use --split val"
+        )
     return root / config.test_annotations
 
 

@@ -86,7 +86,9 @@ class _First:
         return self.samples[index]
 
 
-def evaluate_run(run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True) -> dict[str, Any]:
+def evaluate_run(
+    run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True
+) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
 
     The validation split is scored as it was during training, with the run's validation changes drawn once an image; other
@@ -117,7 +119,9 @@ def evaluate_run(run: str | Path, *, split: str = "val", data: str | None = None
         "parameters": localiser.card["parameters"],
         "skipped": len(samples.skipped) if isinstance(samples, AnnotatedImages) else 0,
     }
-    write_atomically(folder / f"evaluation-{split}.json", json.dumps({"scores": result, **environment()}, indent=1) + "\n")
+    write_atomically(
+        folder / f"evaluation-{split}.json", json.dumps({"scores": result, **environment()}, indent=1) + "\n"
+    )
     if split == "test" and not isinstance(samples, InMemory):
         _count_test_look(folder, config, result)
     _write_record(folder, config, localiser, samples, predictions, result, changes)

@@ -1,6 +1,6 @@
 """Results are data: records in results/*.json, one schema, and the page that is generated from them.
 
-    python -m snellen.evaluation.results results docs/results.md
+python -m snellen.evaluation.results results docs/results.md
 """
 
 import json
@@ -111,7 +111,9 @@ def read_records(folder: str | Path) -> list[Record]:
     for file in sorted(Path(folder).glob("*.json")):
         for values in json.loads(file.read_text(encoding="utf-8")):
             if set(values) - known:
-                raise ValueError(f"{file}: record {values.get('name')!r} has unknown fields {sorted(set(values) - known)}")
+                raise ValueError(
+                    f"{file}: record {values.get('name')!r} has unknown fields {sorted(set(values) - known)}"
+                )
             records.append(Record(**values))
     return records
 

@@ -84,7 +84,7 @@ class Localiser:
         return answers
 
     def _keypoints(self, found: Decoded, matrix: Matrix) -> Keypoints:
-        xy = transform_points(np.linalg.inv(matrix), found.xy[0].double().numpy())
+        xy = transform_points(np.linalg.inv(matrix).astype(np.float64), found.xy[0].double().numpy())
         visible = np.full(len(self.schema), 2)
         return Keypoints(xy, visible, self.schema, found.confidence[0].double().numpy())
 
@@ -98,7 +98,9 @@ def _tensor(picture: Picture, channels: int) -> Tensor:
         picture = torch.from_numpy(np.ascontiguousarray(picture))
         picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
     if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise ValueError(f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}")
+        raise ValueError(
+            f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}"
+        )
     return picture
 
 
@@ -128,4 +130,4 @@ def load(path: str | Path) -> Localiser:
     except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
-    return Localiser(model.to(memory_format=torch.channels_last), card)  # type: ignore[call-overload]
+    return Localiser(model.to(memory_format=torch.channels_last), card)

@@ -12,7 +12,7 @@ from snellen.data.augment import keyed_generator
 from snellen.geometry import Box
 from snellen.inference.localiser import Localiser
 
-__all__ = ["Predictions", "Perturbed", "predict_dataset"]
+__all__ = ["Perturbed", "Predictions", "predict_dataset"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def predict_dataset(
         inverse = np.linalg.inv(batch.matrix.numpy())
         pred_canvas, true_canvas = found.xy.double().numpy(), batch.xy.double().numpy()
         true_canvas = np.where(batch.labelled.numpy()[..., None], true_canvas, np.nan)
-        pred, true = (p @ inverse[:, :2, :2].transpose(0, 2, 1) + inverse[:, None, :2, 2] for p in (pred_canvas, true_canvas))
+        pred, true = (
+            p @ inverse[:, :2, :2].transpose(0, 2, 1) + inverse[:, None, :2, 2] for p in (pred_canvas, true_canvas)
+        )
         parts.append((pred, true, pred_canvas, true_canvas, found.confidence.double().numpy()))
     return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -1,6 +1,7 @@
 """Schemas: what the points of a data set are called, which swap in a mirror, how they connect, what errors are divided by."""
 
 import difflib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,9 @@ class Schema:
         swapped = [p for pair in self.swaps for p in pair]
         for p in swapped:
             if swapped.count(p) > 1:
-                raise ValueError(f"schema {self.name!r}: point {p!r} is in two swap pairs; it can have one mirror image")
+                raise ValueError(
+                    f"schema {self.name!r}: point {p!r} is in two swap pairs; it can have one mirror image"
+                )
         used = [p for pair in (*self.swaps, *self.skeleton) for p in pair]
         used += [p for n in self.normalisers for p in (*n.start, *n.end)]
         for p in used:
@@ -129,7 +132,9 @@ class Schema:
         if name == "pixels":
             return np.ones(points.shape[:-2])
         if name not in GENERIC_NORMALISERS:
-            raise ValueError(f"schema {self.name!r} has no normaliser {name!r}; it has {', '.join(self.normaliser_names)}")
+            raise ValueError(
+                f"schema {self.name!r} has no normaliser {name!r}; it has {', '.join(self.normaliser_names)}"
+            )
         missing = np.isnan(points)
         low = np.where(missing, np.inf, points).min(axis=-2)
         high = np.where(missing, -np.inf, points).max(axis=-2)
@@ -163,7 +168,7 @@ class Schema:
 
 
 def _chain(names: Sequence[str], closed: bool = False) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(zip(names[:-1], names[1:], strict=True))
+    pairs = tuple(itertools.pairwise(names))
     return (*pairs, (names[-1], names[0])) if closed else pairs
 
 

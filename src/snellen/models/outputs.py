@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils import _pytree
+from torch.export import register_dataclass
 
 __all__ = ["KeypointOutput"]
 
@@ -25,6 +25,5 @@ class KeypointOutput:
     logits: Float[Tensor, "b k h w"]
 
 
-# torch.export and functorch need to look inside. torch.export.register_dataclass is the same call, public, but loads
-# the whole of torch.export at import.
-_pytree.register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")
+# torch.export and functorch need to look inside; the name lets an exported program be saved.
+register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")

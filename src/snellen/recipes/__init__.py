@@ -30,7 +30,9 @@ def find_recipe(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         if Path(name).is_file():
             return Path(name)
-        raise ConfigError(f"the recipe file {name} does not exist; check the path, or list recipes with: snellen recipes")
+        raise ConfigError(
+            f"the recipe file {name} does not exist; check the path, or list recipes with: snellen recipes"
+        )
     built_in = _FOLDER / f"{name}.yaml"
     if built_in.is_file():
         return built_in

@@ -35,9 +35,9 @@ class Reliability:
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15, *, equal_mass: bool = False) -> Reliability:
     """Compare what a model says it knows with what it knows.
 
-    In this project the confidence of a point is the softmax mass within a stated radius of the decoded location, and the
-    point is correct where the truth lies within that radius. Of the points of confidence c, a calibrated model gets a
-    fraction c right.
+    In this project the confidence of a point is the softmax mass within a stated radius of the decoded location, and
+    the point is correct where the truth lies within that radius. Of the points of confidence c, a calibrated model gets
+    a fraction c right.
 
     Args:
         confidence: (m,) in [0, 1].

@@ -97,7 +97,7 @@ class MetricsFile(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         metrics = trainer.callback_metrics
-        row = {
+        row: dict[str, object] = {
             "step": trainer.global_step,
             "seconds": f"{self.clock.elapsed():.1f}",
             "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}",
@@ -192,5 +192,3 @@ class StopOnInterrupt(Callback):
         """Give the signal back."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
-
-

@@ -106,7 +106,9 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
             weights_only=True,
         )
     if interrupt.interrupted:
-        log.warning("stopped at step %d of %d; go on with: snellen train --resume %s", trainer.global_step, steps, folder.path)
+        log.warning(
+            "stopped at step %d of %d; go on with: snellen train --resume %s", trainer.global_step, steps, folder.path
+        )
         return folder
     if trainer.is_global_zero:
         _keep(folder, config, schema, trainer, clock)
@@ -209,9 +211,7 @@ def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return update
 
 
-def _keep(
-    folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer, clock: RandomState
-) -> None:
+def _keep(folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer, clock: RandomState) -> None:
     """Write the weights that the run keeps, and all that deployment needs beside them."""
     trainer.save_checkpoint(folder.last_checkpoint)
     best = config.train.keep == "best" and folder.best_checkpoint.exists()

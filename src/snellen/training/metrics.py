@@ -90,7 +90,7 @@ def point_errors(pred: ArrayLike, true: ArrayLike) -> Array:
     p, t = np.asarray(pred, dtype=np.float64), np.asarray(true, dtype=np.float64)
     if p.shape != t.shape or t.ndim != 3 or t.shape[-1] != 2:
         raise ValueError(f"pred {p.shape} and true {t.shape} must both be (images, points, 2)")
-    found = np.isfinite(p).all(axis=-1)
+    found = np.asarray(np.isfinite(p).all(axis=-1))
     distance = np.hypot(*np.moveaxis(np.where(found[..., None], p, 0.0) - t, -1, 0))
     return np.where(np.isnan(t).any(axis=-1), np.nan, np.where(found, distance, np.inf))
 

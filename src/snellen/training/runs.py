@@ -1,15 +1,15 @@
 """Run folders: what a run leaves behind, written so that nothing half-finished is ever read.
 
-    runs/<name>/
-      config.yaml         the resolved configuration
-      run.json            command, versions, hardware, threads, steps, seconds
-      metrics.csv         one row a logged step or validation
-      tensorboard/        the same for TensorBoard
-      checkpoints/        last.ckpt to resume from, best.ckpt
-      model.safetensors   weights
-      model.json          all that deployment needs beside them: choices, canvas, schema, licence
-      evaluation-*.json   written by `snellen evaluate`
-      report.html         written by `snellen report`
+runs/<name>/
+  config.yaml         the resolved configuration
+  run.json            command, versions, hardware, threads, steps, seconds
+  metrics.csv         one row a logged step or validation
+  tensorboard/        the same for TensorBoard
+  checkpoints/        last.ckpt to resume from, best.ckpt
+  model.safetensors   weights
+  model.json          all that deployment needs beside them: choices, canvas, schema, licence
+  evaluation-*.json   written by `snellen evaluate`
+  report.html         written by `snellen report`
 """
 
 import json
@@ -132,7 +132,9 @@ class RunFolder:
         """
         file = self / "config.yaml"
         if not file.is_file():
-            raise ConfigError(f"{self.path} is not a run folder (it has no config.yaml); give the folder that train wrote")
+            raise ConfigError(
+                f"{self.path} is not a run folder (it has no config.yaml); give the folder that train wrote"
+            )
         config: RunConfig = from_dict(yaml.safe_load(file.read_text(encoding="utf-8")))
         return config
 

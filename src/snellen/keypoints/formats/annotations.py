@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from snellen.keypoints.keypoints import Keypoints
 
-__all__ = ["AnnotationError", "Annotation"]
+__all__ = ["Annotation", "AnnotationError"]
 
 
 class AnnotationError(ValueError):

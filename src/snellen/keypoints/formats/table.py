@@ -56,11 +56,15 @@ def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 
     seen: dict[str, int] = {}
     for row, cells in body:
         if len(cells) != columns:
-            raise AnnotationError(f"{path}, row {row}: {len(cells)} columns where the first row has {columns}; correct it")
+            raise AnnotationError(
+                f"{path}, row {row}: {len(cells)} columns where the first row has {columns}; correct it"
+            )
         if not cells[0]:
             raise AnnotationError(f"{path}, row {row}: the file name is empty; give the image of this row")
         if cells[0] in seen:
-            raise AnnotationError(f"{path}, row {row}: {cells[0]} is already in row {seen[cells[0]]}; keep one of the two")
+            raise AnnotationError(
+                f"{path}, row {row}: {cells[0]} is already in row {seen[cells[0]]}; keep one of the two"
+            )
         seen[cells[0]] = row
         values = [_number(path, row, c) for c in cells[1:]]
         xy = np.array(values, dtype=np.float64).reshape(-1, 2) - origin + 0.5

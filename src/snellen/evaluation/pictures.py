@@ -1,0 +1,62 @@
+"""What the report shows of single images: best, median and worst answers, and how an answer forms from coarse to fine."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from snellen.config import AugmentConfig
+from snellen.data import CanvasDataset, KeypointDataset
+from snellen.inference import Localiser
+
+__all__ = ["canvas_picture", "choose", "coarse_to_fine"]
+
+
+def choose(errors: NDArray[np.float64], count: int = 4) -> dict[str, list[int]]:
+    """Indices of the images with the lowest, middle and highest error, `count` of each; images without an error are left out."""
+    order = [int(i) for i in np.argsort(errors, kind="stable") if np.isfinite(errors[i])]
+    count = min(count, len(order))
+    middle = max(0, (len(order) - count) // 2)
+    return {
+        "best": order[:count],
+        "median": order[middle : middle + count],
+        "worst": order[::-1][:count],
+    }
+
+
+def canvas_picture(
+    localiser: Localiser, samples: KeypointDataset, index: int, changes: AugmentConfig
+) -> tuple[NDArray[np.uint8], torch.Tensor]:
+    """An image as the model sees it: (h, w, 3) uint8 for drawing, and the canvas (c, h, w) for the model."""
+    canvas = CanvasDataset(samples, localiser.canvas, changes)[index]["image"]
+    picture = canvas.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))), canvas
+
+
+@torch.inference_mode()
+def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str], NDArray[np.float32]]:
+    """Heatmaps with only the coarsest branch switched on, then the next one too, and so on to all of them.
+
+    The paper masks branches in training (rcn.md section 4); here a trained model's branches are masked when it is looked at,
+    which shows what each resolution adds.
+
+    Returns:
+        Labels of the stages and probabilities (stages, k, h, w). One stage, "all", for a model without branches.
+    """
+    model: Any = localiser.model
+    branches = localiser.card["model"]["choices"].get("branches")
+    batch = canvas[None].contiguous(memory_format=torch.channels_last)
+    if not branches:
+        stages = [("all", model(batch).logits)]
+    else:
+        stages = []
+        for used in range(1, branches + 1):
+            cell = 2 ** (branches - used)
+            h, w = (max(1, side // cell) for side in localiser.canvas)
+            mask = "1" * used + "0" * (branches - used)
+            stages.append(
+                (f"up to {w} x {h}" if used > 1 else f"{w} x {h} alone", model(batch, branch_mask=mask).logits)
+            )
+    maps = [torch.softmax(logits[0].float().flatten(1), dim=-1).unflatten(1, logits.shape[-2:]) for _, logits in stages]
+    return [label for label, _ in stages], torch.stack(maps).numpy()
