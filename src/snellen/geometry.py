@@ -226,7 +226,8 @@ def _reduce(source: Tensor, inverse: Matrix, size: tuple[int, int], factor: int)
     if right <= left or bottom <= top:  # the output lies outside the image
         return source.new_zeros((source.shape[0], 1, 1)), inverse
     part = source[:, top:bottom, left:right]
-    # Zero padding to a multiple, as everything outside counts as fill.
-    part = F.pad(part, (0, -part.shape[-1] % factor, 0, -part.shape[-2] % factor))
+    if part.shape[-1] % factor or part.shape[-2] % factor:
+        # Zero padding to a multiple, as everything outside counts as fill.
+        part = F.pad(part, (0, -part.shape[-1] % factor, 0, -part.shape[-2] % factor))
     reduced = F.avg_pool2d(part[None], factor)[0]
     return reduced, scaling(1.0 / factor) @ translation(-float(left), -float(top)) @ inverse

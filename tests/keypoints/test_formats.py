@@ -147,6 +147,9 @@ HEADER = "file,nose_x,nose_y,chin_x,chin_y\n"
         ("a.png\n", ["row 1", "1 columns"]),
         (HEADER + "a.png,1,2,3,4\n\na.png,1,2,3,4\n", ["row 4", "a.png", "already in row 2"]),
         (HEADER + "a.png,1,2,3,4\nb.png,1,2,three,4\n", ["row 3", "'three'", "not a number"]),
+        # A typo in the first row of a file without header must not make a header of it, which would drop the row.
+        ("a.png,1,2,three,4\nb.png,1,2,3,4\n", ["row 1", "'three'", "not a number"]),
+        ('"a.png,1,2,3,4\n' + "b.png,1,2,3,4\n" * 20000, ["quotation mark"]),
         (HEADER + ",1,2,3,4\n", ["row 2", "file name is empty"]),
         ("file,nose_x,nose_y,nose_x,nose_y\na.png,1,2,3,4\n", ["more than once"]),
     ],

@@ -68,6 +68,11 @@ def test_one_choice_turns_one_model_into_the_other():
     assert create_model("rcn5", aggregate="recombine-skip").choices == create_model("rcn5-skip").choices
 
 
+def test_a_mask_may_come_as_a_number():
+    assert model_choices("rcn5", branch_mask=11, branches=4)["branch_mask"] == "0011"
+    assert model_choices("rcn5", branch_mask=10001)["branch_mask"] == "10001"
+
+
 def test_choices_are_a_copy():
     create_model("rcn5").choices["keypoints"] = 99
     assert create_model("rcn5").choices["keypoints"] == 5
@@ -97,7 +102,8 @@ def test_the_nearest_name_comes_first():
         ("rcn5", {"width": 0}, "a number above 0"),
         ("rcn5", {"width": "wide"}, "a number above 0"),
         ("rcn5", {"channels": 2}, "all values are 1, 3"),
-        ("rcn5", {"branch_mask": 1001}, "a string of 0 and 1"),
+        ("rcn5", {"branch_mask": True}, "a string of 0 and 1"),
+        ("rcn5", {"branch_mask": 20001}, "does not fit 5 branches"),
         ("rcn5", {"branch_mask": "1001"}, "does not fit 5 branches"),
         ("rcn5", {"mixing": "map"}, "makes no sense with aggregate='recombine'"),
         ("rcn5", {"map_size": (80, 80)}, "makes no sense"),

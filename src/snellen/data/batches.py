@@ -1,5 +1,6 @@
 """From samples to batches: canvases for the network, in an order that depends on the seed and the step alone."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,10 @@ class CanvasDataset(Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        with _single_thread():
+            return self._draw(key)
+
+    def _draw(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = (FIXED_DRAW, key) if isinstance(key, int) else key
         rng = keyed_generator(self.seed, epoch, index)
         image, xy, matrix, _ = render(self.samples[index], self.canvas, self.augment, rng)
@@ -122,6 +127,17 @@ class StepBatches:
 
 def _collate(items: list[dict[str, Any]]) -> Batch:
     return Batch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})
+
+
+@contextlib.contextmanager
+def _single_thread() -> Iterator[None]:
+    """One thread for the small operations of one image: handing them to several costs more than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _one_thread(_: int) -> None:

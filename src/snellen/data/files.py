@@ -92,9 +92,9 @@ class AnnotatedImages:
                 self._broken(annotation, error)
                 broken.add(i)
         if broken:
-            self.annotations = [a for i, a in enumerate(self.annotations) if i not in broken]
-            self._cache.clear()
-            self._room += sum(int(t.nbytes) for t in self._cache.values())
+            kept = [i for i in range(len(self.annotations)) if i not in broken]
+            self.annotations = [self.annotations[i] for i in kept]
+            self._cache = {new: self._cache[old] for new, old in enumerate(kept) if old in self._cache}
         self._warn()
 
     def _image(self, index: int) -> Tensor:

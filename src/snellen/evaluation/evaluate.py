@@ -1,5 +1,6 @@
 """Scoring a run: its answers on a split, the numbers, the robustness to the box, and what the report shows."""
 
+import csv
 import dataclasses
 import json
 import logging
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from snellen.config import AugmentConfig, RunConfig
+from snellen.config import AugmentConfig, ConfigError, RunConfig, nearest, to_dict
 from snellen.data import SPLITS, InMemory, KeypointDataset, build_dataset
 from snellen.data.files import AnnotatedImages
+from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
+from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Perturbed, Predictions, load, predict_dataset
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, summarise
@@ -34,7 +37,7 @@ def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> 
     normaliser = config.evaluate.normaliser or schema.default_normaliser
     p = predictions
     scores = summarise(p.pred, p.true, schema, normaliser, threshold=config.evaluate.failure)
-    correct = within_radius(p, localiser.radius)
+    correct = _within_radius(p, localiser.radius)
     known = np.isfinite(p.true_canvas).all(axis=-1)
     calibration = reliability(np.clip(p.confidence[known], 0, 1), correct[known])
     result = scores.to_dict()
@@ -49,7 +52,7 @@ def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> 
     }
 
 
-def within_radius(predictions: Predictions, radius: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _within_radius(predictions: Predictions, radius: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(n, k) whether the truth lies within `radius` canvas pixels of the answer."""
     distance = np.linalg.norm(predictions.pred_canvas - predictions.true_canvas, axis=-1)
     return np.nan_to_num(distance, nan=np.inf) <= radius
@@ -100,8 +103,6 @@ def evaluate_run(
     if data is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
     if split not in SPLITS:
-        from snellen.config import ConfigError, nearest
-
         raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # checked against SPLITS above
     if isinstance(samples, AnnotatedImages) and config.data.on_error == "skip":
@@ -124,7 +125,8 @@ def evaluate_run(
     )
     if split == "test" and not isinstance(samples, InMemory):
         _count_test_look(folder, config, result)
-    _write_record(folder, config, localiser, samples, predictions, result, changes)
+    record = _record(folder, config, localiser, samples, predictions, jitter, split)
+    record.save(folder / f"predictions-{split}")
     return result
 
 
@@ -146,3 +148,82 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
     }
     with (ledger / "test-evaluations.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def _record(
+    folder: RunFolder,
+    config: RunConfig,
+    localiser: Localiser,
+    samples: KeypointDataset,
+    predictions: Predictions,
+    jitter: list[dict[str, Any]],
+    split: str,
+) -> EvaluationRecord:
+    """Everything the report shows, so that it can be drawn again without the data."""
+    p, info = predictions, folder.info()
+    changes = config.validation if split == "val" else AugmentConfig()
+    record = EvaluationRecord(
+        run=folder.path.name,
+        dataset=config.data.format,
+        split=split,
+        schema=localiser.schema,
+        normaliser=config.evaluate.normaliser or localiser.schema.default_normaliser,
+        names=list(samples.names),
+        pred=p.pred,
+        true=p.true,
+        pred_canvas=p.pred_canvas,
+        true_canvas=p.true_canvas,
+        canvas_size=localiser.canvas,
+        confidence=p.confidence,
+        correct=_within_radius(p, localiser.radius),
+        radius_cells=localiser.radius,
+        threshold=config.evaluate.failure,
+        box_jitter=[JitterPoint(row["kind"], row["amount"], row["nme"]) for row in jitter],
+        config=to_dict(config),
+        command=str(info.get("command", "")),
+        versions={
+            **info.get("versions", {}),
+            **{k: str(info[k]) for k in ("hardware", "device", "commit") if k in info},
+        },
+        train_seconds=info.get("train_seconds"),
+        steps=info.get("steps"),
+        parameters=localiser.card["parameters"],
+        history=_history(folder),
+    )
+    errors = record.errors_of_images()
+    chosen = choose(errors)
+    entries = []
+    for kind, indices in chosen.items():
+        for i in indices:
+            picture, _ = canvas_picture(localiser, samples, i, changes)
+            entry = SampleEntry(kind, picture, p.pred_canvas[i], p.true_canvas[i], float(errors[i]), samples.names[i])
+            entries.append(entry)
+    views = []
+    for kind in ("median", "worst"):
+        for i in chosen[kind][:1]:
+            picture, canvas = canvas_picture(localiser, samples, i, changes)
+            stages, maps = coarse_to_fine(localiser, canvas)
+            note = f"The {kind} image; at each stage the branches finer than the one named are switched off."
+            views.append(CoarseToFine(samples.names[i], picture, stages, maps, note))
+    return dataclasses.replace(record, samples=entries, coarse_to_fine=views)
+
+
+def _history(folder: RunFolder) -> list[dict[str, Any]]:
+    file = folder / "metrics.csv"
+    if not file.exists():
+        return []
+    with file.open(newline="") as opened:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(opened)]
+
+
+def report_run(run: str | Path, *, split: str = "") -> Path:
+    """Write report.html from the newest evaluation (or that of `split`), evaluating where there is none."""
+    from snellen.evaluation.report import write_report
+
+    folder = RunFolder(run)
+    folder.config()  # refuses what is no run folder
+    found = sorted(folder.path.glob(f"predictions-{split or '*'}.npz"), key=lambda f: f.stat().st_mtime)
+    if not found:
+        evaluate_run(run, split=split or "val")
+        found = [folder / f"predictions-{split or 'val'}.npz"]
+    return write_report(EvaluationRecord.load(found[-1]), folder / "report.html")

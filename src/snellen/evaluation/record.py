@@ -143,9 +143,8 @@ class EvaluationRecord:
 
     def __post_init__(self) -> None:
         n, k = len(self.names), len(self.schema)
-        expected = {name: (n, k, 2) for name in ("pred", "true", "pred_canvas", "true_canvas")}
-        expected |= {"confidence": (n, k), "correct": (n, k)}
-        for name, shape in expected.items():
+        for name in ("pred", "true", "pred_canvas", "true_canvas", "confidence", "correct"):
+            shape = (n, k) if name in ("confidence", "correct") else (n, k, 2)
             value = getattr(self, name)
             if value is not None and np.shape(value) != shape:
                 raise ValueError(f"{name} is {np.shape(value)}, but {n} names and {k} points make it {shape}")

@@ -161,6 +161,11 @@ def create_model(name: str, **choices: Any) -> KeypointNet:
 
 def _resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     """All choices from some: values checked, the rest filled in, JSON-able."""
+    given = dict(given)
+    mask = given.get("branch_mask")
+    if isinstance(mask, int) and not isinstance(mask, bool):
+        # A command line reads 0011 as the number 11: the digits lost are zeros, and the branches say how many.
+        given["branch_mask"] = str(mask).zfill(given.get("branches") or CHOICES["branches"][0])
     for key, value in given.items():
         if key not in CHOICES:
             raise UnknownChoiceError(

@@ -40,7 +40,12 @@ def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise AnnotationError(f"{path} is not UTF-8 text; save it as UTF-8 CSV") from None
-    rows = list(csv.reader(text.splitlines(), delimiter=_separator(text)))
+    try:
+        rows = list(csv.reader(text.splitlines(), delimiter=_separator(text)))
+    except csv.Error as error:
+        raise AnnotationError(
+            f"{path} is not a CSV file ({error}); look for a quotation mark without its partner"
+        ) from None
     filled = [(i, [c.strip() for c in row]) for i, row in enumerate(rows, start=1) if any(c.strip() for c in row)]
     if not filled:
         raise AnnotationError(f"{path} is empty; a row is a file, x1, y1, x2, y2, ...")
@@ -81,13 +86,9 @@ def _separator(text: str) -> str:
 
 def _header(cells: list[str]) -> list[str] | None:
     """Point names where the row is a header, an empty list for a header that only numbers them, None for data."""
-    try:
-        for cell in cells[1:]:
-            if cell.lower() not in _MISSING:
-                float(cell)
-    except ValueError:
-        pass
-    else:
+    named = [cell for cell in cells[1:] if cell.lower() not in _MISSING]
+    # One number makes it data: a row with a typo must be refused as such, not dropped as a header.
+    if not named or any(_is_number(cell) for cell in named):
         return None
     pairs = list(zip(cells[1::2], cells[2::2], strict=False))
     names = []
@@ -99,9 +100,20 @@ def _header(cells: list[str]) -> list[str] | None:
     return names
 
 
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _schema(path: Path, schema: Schema | None, names: list[str] | None, points: int) -> Schema:
     if schema is None:
-        return Schema(path.stem, tuple(names) if names else tuple(f"p{i}" for i in range(1, points + 1)))
+        try:
+            return Schema(path.stem, tuple(names) if names else tuple(f"p{i}" for i in range(1, points + 1)))
+        except ValueError as error:  # a header that names a point twice
+            raise AnnotationError(f"{path}: {error}") from None
     if points != len(schema):
         raise AnnotationError(
             f"{path}: {points} points a row but schema {schema.name!r} has {len(schema)}; name the schema that fits"

@@ -1,0 +1,285 @@
+"""The report's plots, one function a figure: from an `EvaluationRecord` to a matplotlib `Figure`.
+
+Pictures of single images are in `figures_images`. Where the record lacks what a figure shows, the function raises a
+ValueError with the reason, and the report prints it in the figure's place.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from snellen.evaluation.drawing import BLUE, FONT_SIZE, INK, MUTED, RED, label, new_figure, note, tidy
+from snellen.evaluation.record import EvaluationRecord
+from snellen.evaluation.shapes import mean_shape
+from snellen.training.metrics import cumulative_curve
+
+__all__ = [
+    "display",
+    "figure_box_jitter",
+    "figure_cumulative_error",
+    "figure_keypoint_bars",
+    "figure_keypoint_map",
+    "figure_learning_curves",
+    "figure_reliability",
+    "hardest",
+    "of_normaliser",
+    "unit",
+]
+
+BARS = 20  # more names than this are not read in a chart; the report's table has them all
+NUMBERED = 24  # likewise for numbers beside the points of a drawing
+
+
+def unit(record: EvaluationRecord) -> str:
+    """What displayed errors are in: "px" for the normaliser "pixels", else "%"."""
+    return "px" if record.normaliser == "pixels" else "%"
+
+
+def of_normaliser(record: EvaluationRecord) -> str:
+    """The unit with the normaliser's name: "% of inter-pupil", or "px"."""
+    return "px" if record.normaliser == "pixels" else f"% of {record.normaliser}"
+
+
+def display(record: EvaluationRecord, values: Any) -> NDArray[np.float64]:
+    """Errors as they are shown: x 100 unless they are pixels. The only place where fractions become per cent."""
+    return np.asarray(values, dtype=np.float64) * (1.0 if record.normaliser == "pixels" else 100.0)
+
+
+def hardest(per_keypoint: ArrayLike, count: int = 3) -> list[int]:
+    """Indices of the largest errors, the largest first: at most `count`, at most a quarter of the points, at least one."""
+    values = np.asarray(per_keypoint, dtype=np.float64)
+    order = [int(i) for i in np.argsort(-values, kind="stable") if not np.isnan(values[i])]
+    return order[: max(1, min(count, len(values) // 4))]
+
+
+def figure_learning_curves(record: EvaluationRecord) -> Figure:
+    """Loss (above) and validation error (below) against the step; the lowest validation error is marked."""
+    steps, losses = _series(record.history, "train/loss", "train/loss_step", "train/loss_epoch")
+    val_steps, val_losses = _series(record.history, "val/loss")
+    error_steps, errors = _series(record.history, "val/nme")
+    if max(len(steps), len(val_steps), len(error_steps)) < 2:
+        raise ValueError("The run's history holds no learning curve.")
+    figure = new_figure(4.2)
+    above, below = figure.subplots(2, 1, sharex=True)
+    tidy(above, y="Loss")
+    many = len(steps) > 40
+    above.plot(steps, losses, color=BLUE, linewidth=0.6 if many else 1.6, alpha=0.35 if many else 1.0)
+    if many:
+        above.plot(steps, _smoothed(losses), color=BLUE, linewidth=1.6)
+    above.plot(val_steps, val_losses, color=RED, **_line(val_steps))
+    note(above, 0.99, 0.97, "training" + (" (thick: smoothed)" if many else ""), BLUE)
+    if len(val_steps):
+        note(above, 0.99, 0.83, "validation", RED)
+    _scale(above, np.concatenate((losses, val_losses)))
+    tidy(below, x="step", y=f"Validation error, {of_normaliser(record)}")
+    shown = display(record, errors)
+    below.plot(error_steps, shown, color=RED, **_line(error_steps))
+    if len(shown):
+        best = int(np.argmin(shown))
+        below.plot(error_steps[best], shown[best], "o", color=INK, markersize=5)
+        words = f"lowest {shown[best]:.2f} {unit(record)}, step {error_steps[best]:,.0f}"
+        note(below, 0.99, 0.97, words, INK)
+        _scale(below, shown)
+    else:
+        note(below, 0.99, 0.97, "not measured", MUTED)
+    below.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    below.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    return figure
+
+
+def figure_cumulative_error(record: EvaluationRecord) -> Figure:
+    """The share of images with at most a given error; the area up to the failure threshold is shaded."""
+    scores = record.scores()
+    if not scores.images:
+        raise ValueError("No image has a labelled point and a usable normaliser, so there is no error to show.")
+    x, y = cumulative_curve(record.errors_of_images())
+    end = float(display(record, scores.threshold))
+    x, y = np.append(display(record, x), max(2 * end, float(display(record, x[-1])))), 100 * np.append(y, y[-1])
+    figure = new_figure(3.3)
+    axes = figure.add_subplot()
+    tidy(axes, x=f"error of an image, {of_normaliser(record)}", y="Share of images, %", grid="both")
+    axes.plot(x, y, drawstyle="steps-post", color=BLUE, linewidth=1.8)
+    inside = x < end
+    area_x, area_y = np.append(x[inside], end), np.append(y[inside], y[inside][-1])
+    axes.fill_between(area_x, area_y, step="post", color=BLUE, alpha=0.14, linewidth=0)
+    axes.axvline(end, color=RED, linewidth=1.0)
+    axes.set(xlim=(0, 1.35 * end), ylim=(0, 103))
+    words = f"failure: above\n{end:g} {unit(record)}, {100 * scores.failure_rate:.1f} %\nof images"
+    label(axes, end, 5, words, RED, va="bottom")
+    label(axes, end, 5, f"AUC {scores.auc:.3f}", BLUE, xytext=(-7, 0), ha="right", va="bottom", fontsize=FONT_SIZE + 3)
+    return figure
+
+
+def figure_keypoint_map(record: EvaluationRecord) -> Figure:
+    """The mean shape, a circle a point: its radius is the point's mean error at the drawing's own scale."""
+    errors = np.asarray(record.scores().per_keypoint)
+    shape = mean_shape(record.true)
+    if np.isnan(shape).all():
+        raise ValueError("No image has two labelled points, so there is no shape to draw.")
+    shape = shape * _size_in_normalisers(record, shape)
+    figure = new_figure(3.6)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0.0)
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    for a, b in record.schema.edges:
+        axes.plot(*shape[[a, b]].T, color=MUTED, linewidth=0.9, alpha=0.6, zorder=1)
+    worst, centre = hardest(errors), np.nanmean(shape, axis=0)
+    for i, (x, y) in enumerate(shape):
+        colour = RED if i in worst else BLUE
+        if np.isfinite(errors[i]):
+            axes.add_patch(Circle((x, y), errors[i], facecolor=colour, alpha=0.28, linewidth=0, zorder=2))
+            axes.add_patch(Circle((x, y), errors[i], fill=False, edgecolor=colour, linewidth=1.0, zorder=3))
+        axes.plot(x, y, "o", color=colour, markersize=2.2, zorder=4)
+        words = str(i + 1) if len(shape) <= NUMBERED else ""
+        if i in worst:
+            words = f"{words} {_words(record.schema.points[i])}".strip()
+        left = x < centre[0]
+        options = {"xytext": (-7, 0) if left else (7, 0), "ha": "right" if left else "left"}
+        label(axes, x, y, words, colour if i in worst else INK, **options)
+    axes.autoscale_view()
+    axes.margins(0.22, 0.12)
+    axes.invert_yaxis()
+    return figure
+
+
+def figure_keypoint_bars(record: EvaluationRecord) -> Figure:
+    """Mean error of each point by name, the largest first; only the largest ones where the schema has many."""
+    errors = np.asarray(record.scores().per_keypoint)
+    order = [int(i) for i in np.argsort(-errors, kind="stable") if np.isfinite(errors[i])][:BARS]
+    if not order:
+        raise ValueError("No point is labelled in any image, so there is no error to list.")
+    worst, shown = hardest(errors), display(record, errors[order])
+    figure = new_figure(max(1.4, 0.6 + 0.205 * len(order)))
+    axes = figure.add_subplot()
+    some = f", the {len(order)} hardest of {len(errors)}" if len(order) < int(np.isfinite(errors).sum()) else ""
+    tidy(axes, y=f"Mean error, {of_normaliser(record)}{some}", grid="")
+    bars = axes.barh(range(len(order)), shown, height=0.62, color=[RED if i in worst else BLUE for i in order])
+    bars_end = float(shown.max())
+    for row, value in enumerate(shown):
+        label(axes, float(value), row, f"{value:.2f}", INK, xytext=(4, 0))
+    names = [f"{i + 1}  {_words(record.schema.points[i])}" for i in order]
+    axes.set_yticks(range(len(order)), names, parse_math=False)
+    axes.set(xlim=(0, 1.15 * bars_end), xticks=[], ylim=(len(order) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    bars.set_label("mean error")
+    return figure
+
+
+def figure_box_jitter(record: EvaluationRecord) -> Figure:
+    """Error at boxes that are shifted (left) and scaled (right), on one error axis."""
+    if not record.box_jitter:
+        raise ValueError("The error at boxes that are off was not measured.")
+    figure = new_figure(2.9)
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {"shift": "shift, % of the box's side", "scale": "factor on the box's side"}
+    for axes, (kind, title) in zip(panels, titles.items(), strict=True):
+        rows = sorted((p.amount, p.nme) for p in record.box_jitter if p.kind == kind and np.isfinite(p.nme))
+        tidy(axes, x=title, y=f"Error, {of_normaliser(record)}" if kind == "shift" else "")
+        if not rows:
+            note(axes, 0.5, 0.5, "not measured", MUTED, ha="center")
+            continue
+        amounts, nmes = np.array(rows).T
+        x, y = amounts * (100 if kind == "shift" else 1), display(record, nmes)
+        axes.plot(x, y, "o-", color=BLUE, linewidth=1.6, markersize=4)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        none = np.flatnonzero(np.isclose(amounts, 0.0 if kind == "shift" else 1.0))
+        if len(none):
+            axes.plot(x[none[0]], y[none[0]], "o", color=INK, markersize=6)
+            axes.axhline(y[none[0]], color=MUTED, linewidth=0.9, dashes=(3, 3))
+        if kind == "scale":
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    every = display(record, [p.nme for p in record.box_jitter if np.isfinite(p.nme)])
+    panels[0].set_ylim(0, 1.08 * float(every.max(initial=1e-9)))
+    return figure
+
+
+def figure_reliability(record: EvaluationRecord) -> Figure:
+    """How often points of a stated confidence are right (above) and how many there are (below)."""
+    result = record.reliability()
+    if result is None:
+        raise ValueError("The predictions carry no confidences, so there is nothing to calibrate.")
+    figure = new_figure(4.0)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    tidy(above, y="Right, % of points", grid="both")
+    above.plot([0, 100], [0, 100], color=MUTED, linewidth=1.0, dashes=(3, 3))
+    full = result.counts > 0
+    confidence, accuracy = 100 * result.confidence[full], 100 * result.accuracy[full]
+    above.vlines(confidence, confidence, accuracy, color=RED, linewidth=1.4)
+    # Area by the number of points, so that a bin of three does not look like one of three hundred.
+    area = 14 + 60 * np.sqrt(result.counts[full] / result.counts.max())
+    above.scatter(confidence, accuracy, s=area, color=BLUE, linewidth=0, zorder=3)
+    above.set(xlim=(0, 101), ylim=(0, 103), yticks=range(0, 101, 25))
+    label(above, 62, 62, "calibrated", MUTED, xytext=(6, -8))
+    note(above, 0.02, 0.97, f"ECE {100 * result.ece:.1f} %", INK, ha="left", fontsize=FONT_SIZE + 2)
+    note(above, 0.02, 0.85, f"{len(result.counts)} bins of equal {result.binning.split('-')[1]}", MUTED, ha="left")
+    tidy(below, x="confidence, %", y="Points")
+    edges = 100 * result.edges
+    below.bar(edges[:-1], result.counts, np.diff(edges) * 0.92, align="edge", color=BLUE)
+    below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    below.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    return figure
+
+
+def _series(history: Sequence[dict[str, Any]], *names: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values of the first of `names` that the history has; rows without it, or without a step, are skipped."""
+    for name in names:
+        rows = []
+        for row in history:
+            try:
+                pair = float(row["step"]), float(row[name])
+            except (KeyError, TypeError, ValueError):  # absent, None, or an empty cell of the CSV
+                continue
+            if np.isfinite(pair).all():
+                rows.append(pair)
+        if rows:
+            steps, values = np.array(sorted(rows)).T
+            return steps, values
+    return np.empty(0), np.empty(0)
+
+
+def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A centred moving average over a fortieth of the curve, narrower at the ends."""
+    reach = max(1, len(values) // 80)
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    i = np.arange(len(values))
+    low, high = np.maximum(i - reach, 0), np.minimum(i + reach + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) / (high - low))
+
+
+def _line(steps: NDArray[np.float64]) -> dict[str, Any]:
+    return {"linewidth": 1.6, "marker": "o" if len(steps) < 30 else "", "markersize": 3.5}
+
+
+def _scale(axes: Axes, values: NDArray[np.float64]) -> None:
+    """A logarithmic axis where values span more than a factor of five, labelled with plain numbers."""
+    if len(values) and values.min() > 0 and values.max() > 5 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(which="minor", left=False)
+
+
+def _size_in_normalisers(record: EvaluationRecord, shape: NDArray[np.float64]) -> float:
+    """The factor that draws `shape` as large as the objects are, in units of the normaliser."""
+    schema = record.schema
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = schema.normalising_distance("diagonal", record.true) / schema.normalising_distance(
+            record.normaliser, record.true
+        )
+    usable = ratio[np.isfinite(ratio) & (ratio > 0)]
+    drawn = float(schema.normalising_distance("diagonal", shape))
+    return float(np.median(usable)) / drawn if len(usable) and drawn > 0 else 1.0
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
