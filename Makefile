@@ -38,7 +38,7 @@ imports: $(STAMP) ## rooms import downwards only
 	$(BIN)/lint-imports
 
 unit: $(STAMP) ## the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 docs: results-doc ## generated pages of docs/
 

@@ -60,7 +60,10 @@ def make_record(name: str = "wings-12", n: int = 40, *, seed: int = 0, spread: f
         correct=errors <= 2.5,
         box_jitter=[
             *(JitterPoint("shift", a, 0.02 * spread * (1 + (a / 0.1) ** 2)) for a in (0.0, 0.05, 0.1, 0.15, 0.2)),
-            *(JitterPoint("scale", a, 0.02 * spread * (1 + 9 * (a - 1) ** 2)) for a in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)),
+            *(
+                JitterPoint("scale", a, 0.02 * spread * (1 + 9 * (a - 1) ** 2))
+                for a in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+            ),
         ],
         config={"recipe": "blobs", "train": {"steps": 400, "lr": 0.006}, "data": {"canvas": [80, 80]}},
         command="snellen train blobs --seed 0",

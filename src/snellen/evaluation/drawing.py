@@ -26,12 +26,12 @@ _VARIABLES = {BLUE: "--blue", RED: "--red", GREEN: "--green", INK: "--ink", MUTE
 
 #: 96 CSS pixels an inch: a figure of this width fills half of the report on a desk and all of it on a phone.
 WIDTH = 4.7
-FONT_SIZE = 9.5
+FONT_SIZE = 10.0
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty, transparent figure of `width` x `height` inches that lays itself out."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(height: float, width: float = WIDTH, *, bleed: bool = False) -> Figure:
+    """An empty, transparent figure of `width` x `height` inches; `bleed` leaves the layout, margins included, to the caller."""
+    figure = Figure(figsize=(width, height), layout=None if bleed else "constrained")
     figure.patch.set_alpha(0.0)
     return figure
 

@@ -101,7 +101,7 @@ def figure_cumulative_error(record: EvaluationRecord) -> Figure:
     x, y = cumulative_curve(record.errors_of_images())
     end = float(display(record, scores.threshold))
     x, y = np.append(display(record, x), max(2 * end, float(display(record, x[-1])))), 100 * np.append(y, y[-1])
-    figure = new_figure(3.3)
+    figure = new_figure(4.2)
     axes = figure.add_subplot()
     tidy(axes, x=f"error of an image, {of_normaliser(record)}", y="Share of images, %", grid="both")
     axes.plot(x, y, drawstyle="steps-post", color=BLUE, linewidth=1.8)
@@ -117,35 +117,36 @@ def figure_cumulative_error(record: EvaluationRecord) -> Figure:
 
 
 def figure_keypoint_map(record: EvaluationRecord) -> Figure:
-    """The mean shape, a circle a point: its radius is the point's mean error at the drawing's own scale."""
+    """The mean shape with a circle a point: its radius is the point's mean error, enlarged by a factor that is stated."""
     errors = np.asarray(record.scores().per_keypoint)
     shape = mean_shape(record.true)
     if np.isnan(shape).all():
         raise ValueError("No image has two labelled points, so there is no shape to draw.")
     shape = shape * _size_in_normalisers(record, shape)
-    figure = new_figure(3.6)
+    extent = float(max(np.nanmax(shape, axis=0) - np.nanmin(shape, axis=0)))
+    drawable = np.where(np.isfinite(errors), errors, 0.0)
+    factor = next((f for f in (1, 2, 3, 5, 10) if f * drawable.max() >= 0.035 * extent), 20)
+    radii = factor * drawable
+    low, high = np.nanmin(shape - radii[:, None], axis=0), np.nanmax(shape + radii[:, None], axis=0)
+    low, high = low - np.array([0.09, 0.02]) * extent, high + np.array([0.09, 0.08]) * extent
+    figure = new_figure(float(np.clip(4.6 * (high - low)[1] / (high - low)[0], 1.6, 4.6)))
     axes = figure.add_subplot()
     axes.patch.set_alpha(0.0)
     axes.set_axis_off()
-    axes.set_aspect("equal")
+    axes.set(aspect="equal", xlim=(low[0], high[0]), ylim=(high[1], low[1]))
     for a, b in record.schema.edges:
         axes.plot(*shape[[a, b]].T, color=MUTED, linewidth=0.9, alpha=0.6, zorder=1)
     worst, centre = hardest(errors), np.nanmean(shape, axis=0)
-    for i, (x, y) in enumerate(shape):
+    for i, ((x, y), radius) in enumerate(zip(shape, radii, strict=True)):
         colour = RED if i in worst else BLUE
-        if np.isfinite(errors[i]):
-            axes.add_patch(Circle((x, y), errors[i], facecolor=colour, alpha=0.28, linewidth=0, zorder=2))
-            axes.add_patch(Circle((x, y), errors[i], fill=False, edgecolor=colour, linewidth=1.0, zorder=3))
+        axes.add_patch(Circle((x, y), radius, facecolor=colour, alpha=0.28, linewidth=0, zorder=2))
+        axes.add_patch(Circle((x, y), radius, fill=False, edgecolor=colour, linewidth=1.0, zorder=3))
         axes.plot(x, y, "o", color=colour, markersize=2.2, zorder=4)
-        words = str(i + 1) if len(shape) <= NUMBERED else ""
-        if i in worst:
-            words = f"{words} {_words(record.schema.points[i])}".strip()
-        left = x < centre[0]
-        options = {"xytext": (-7, 0) if left else (7, 0), "ha": "right" if left else "left"}
-        label(axes, x, y, words, colour if i in worst else INK, **options)
-    axes.autoscale_view()
-    axes.margins(0.22, 0.12)
-    axes.invert_yaxis()
+        words = str(i + 1) if len(shape) <= NUMBERED or i in worst else ""  # the bars and the table give the names
+        side = -1 if x < centre[0] else 1
+        away = {"xytext": (4 * side, 0), "ha": "right" if side < 0 else "left", "zorder": 5}
+        label(axes, x + side * radius, y, words, RED if i in worst else INK, **away)
+    note(axes, 1.0, 0.0, f"circles {factor} times as large" if factor > 1 else "", MUTED, va="bottom")
     return figure
 
 
@@ -175,12 +176,12 @@ def figure_keypoint_bars(record: EvaluationRecord) -> Figure:
 
 
 def figure_box_jitter(record: EvaluationRecord) -> Figure:
-    """Error at boxes that are shifted (left) and scaled (right), on one error axis."""
+    """Error at boxes that are shifted (above) and scaled (below), on the same error axis."""
     if not record.box_jitter:
         raise ValueError("The error at boxes that are off was not measured.")
-    figure = new_figure(2.9)
-    panels = figure.subplots(1, 2, sharey=True)
-    titles = {"shift": "shift, % of the box's side", "scale": "factor on the box's side"}
+    figure = new_figure(4.0)
+    panels = figure.subplots(2, 1, sharey=True)
+    titles = {"shift": "shift of the box, % of its side", "scale": "factor on the box's side"}
     for axes, (kind, title) in zip(panels, titles.items(), strict=True):
         rows = sorted((p.amount, p.nme) for p in record.box_jitter if p.kind == kind and np.isfinite(p.nme))
         tidy(axes, x=title, y=f"Error, {of_normaliser(record)}" if kind == "shift" else "")
@@ -190,15 +191,15 @@ def figure_box_jitter(record: EvaluationRecord) -> Figure:
         amounts, nmes = np.array(rows).T
         x, y = amounts * (100 if kind == "shift" else 1), display(record, nmes)
         axes.plot(x, y, "o-", color=BLUE, linewidth=1.6, markersize=4)
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         none = np.flatnonzero(np.isclose(amounts, 0.0 if kind == "shift" else 1.0))
         if len(none):
             axes.plot(x[none[0]], y[none[0]], "o", color=INK, markersize=6)
             axes.axhline(y[none[0]], color=MUTED, linewidth=0.9, dashes=(3, 3))
-        if kind == "scale":
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     every = display(record, [p.nme for p in record.box_jitter if np.isfinite(p.nme)])
     panels[0].set_ylim(0, 1.08 * float(every.max(initial=1e-9)))
+    panels[0].yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     return figure
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -44,14 +43,17 @@ def figure_gallery(record: EvaluationRecord, samples: Sequence[SampleEntry] | No
     rows = [[s for s in chosen if s.kind == kind] for kind in kinds]
     columns = max(len(row) for row in rows)
     height, width = chosen[0].canvas.shape[:2]
-    figure = new_figure(len(rows) * 2.3 * height / width + (0.25 * len(rows) if len(chosen) > 1 else 0), 2.3 * columns)
+    tile = len(chosen) == 1  # the picture from edge to edge; the page writes the rest
+    figure = new_figure(len(rows) * (2.3 * height / width + (0 if tile else 0.3)), 2.3 * columns, bleed=tile)
+    if tile:
+        figure.subplots_adjust(0, 0, 1, 1)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for row, panels in zip(rows, grid, strict=True):
         for sample, axes in zip(row, panels, strict=False):
             _draw_sample(axes, sample)
-            if len(chosen) > 1:
+            if not tile:
                 title = f"{sample.kind}, {float(display(record, sample.error)):.2f} {unit(record)}"
                 axes.set_title(title, fontsize=FONT_SIZE, color=INK, loc="left", parse_math=False)
     return figure
@@ -75,7 +77,10 @@ def figure_coarse_to_fine(record: EvaluationRecord, index: int = 0, stages: Sequ
     view = record.coarse_to_fine[index]
     chosen = list(range(len(view.stages)) if stages is None else stages)
     height, width = view.canvas.shape[:2]
-    figure = new_figure(4.06 * height / width + 0.3, 2.0 * len(chosen))
+    panel, title = 2.0 * height / width, 0.26
+    total = 2 * panel + 0.1 + title
+    figure = new_figure(total, 2.0 * len(chosen) + 0.1 * (len(chosen) - 1), bleed=True)
+    figure.subplots_adjust(0, 0, 1, 1 - title / total, wspace=0.05, hspace=0.1 / panel)
     grid = figure.subplots(2, len(chosen), squeeze=False)
     for column, stage in enumerate(chosen):
         above, below = grid[:, column]
@@ -97,13 +102,15 @@ def _draw_sample(axes: Axes, sample: SampleEntry) -> None:
     _show(axes, sample.canvas, (width, height))
     known = ~np.isnan(sample.true).any(axis=1) & np.isfinite(sample.pred).all(axis=1)
     true, pred = sample.true[known], sample.pred[known]
-    size = 6.0 if len(sample.true) <= 20 else 3.4
-    rim = [Stroke(linewidth=2.4, foreground=RIM, alpha=0.75), Normal()]
-    common: dict[str, Any] = {"path_effects": rim, "clip_on": True}
-    for t, p in zip(true, pred, strict=True):
-        axes.plot([t[0], p[0]], [t[1], p[1]], color=ANSWER, linewidth=1.1, **common)
-    axes.plot(*true.T, "o", fillstyle="none", color=TRUTH, markersize=size, markeredgewidth=1.1, **common)
-    axes.plot(*pred.T, "x", color=ANSWER, markersize=0.8 * size, markeredgewidth=1.2, **common)
+    size = 8.0 if len(sample.true) <= 20 else 4.0
+    # Twice, a wider dark line below a coloured one: readable on dark and on bright ground.
+    for wider, line, ring in ((1.0, RIM, RIM), (0.0, ANSWER, TRUTH)):
+        for t, p in zip(true, pred, strict=True):
+            axes.plot([t[0], p[0]], [t[1], p[1]], color=line, linewidth=1.0 + wider)
+        axes.plot(
+            *true.T, "o", markerfacecolor="none", markeredgecolor=ring, markersize=size, markeredgewidth=0.9 + wider
+        )
+        axes.plot(*pred.T, "x", color=line, markersize=0.5 * size, markeredgewidth=1.0 + wider)
 
 
 def _show(axes: Axes, picture: NDArray[np.uint8], size: tuple[int, int] | None = None) -> None:

@@ -80,7 +80,7 @@ def render_report(record: EvaluationRecord) -> str:
 
 
 def normaliser_in_words(schema: Schema, name: str) -> str:
-    """What a normaliser measures, e.g. "the distance from left eye to right eye"."""
+    """What a normaliser measures, e.g. "the distance from “left eye” to “right eye”"."""
     for n in schema.normalisers:
         if n.name == name:
             return f"the distance from {_ends(n.start)} to {_ends(n.end)}"
@@ -92,7 +92,7 @@ def normaliser_in_words(schema: Schema, name: str) -> str:
 
 
 def _ends(points: tuple[str, ...]) -> str:
-    names = [p.replace("_", " ") for p in points]
+    names = [f"“{p.replace('_', ' ')}”" for p in points]
     return names[0] if len(names) == 1 else "the mean of " + " and ".join((", ".join(names[:-1]), names[-1]))
 
 
@@ -145,7 +145,7 @@ def _figures(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Pict
         "learning": (
             figures.figure_learning_curves,
             "Learning curves: loss, and validation error below it, against the training step.",
-            "Loss, and the validation error that chooses the weights, against the training step.",
+            "Loss, and the validation error below it, against the training step.",
         ),
         "cumulative": (
             figures.figure_cumulative_error,
@@ -156,8 +156,8 @@ def _figures(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Pict
         "map": (
             figures.figure_keypoint_map,
             f"The mean shape with a circle per point sized by its error; the largest errors are at {hard}.",
-            "The mean shape (Procrustes). A circle's radius is the point's mean error at the scale of the drawing; "
-            "vermilion marks the hardest.",
+            "The mean shape (Procrustes). A circle's radius is the point's mean error at the scale of the drawing, or "
+            "as many times larger as noted; vermilion marks the hardest.",
         ),
         "bars": (
             figures.figure_keypoint_bars,
@@ -247,12 +247,17 @@ def _normalisers(record: EvaluationRecord) -> list[dict[str, str]]:
 def _keypoints(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any]:
     pixels = point_errors(record.pred, record.true)
     judged = record.confidence is not None and record.correct is not None
-    heads = ["point", "labelled", f"mean, {of_normaliser(record)}", "median, px", "95 % within, px"]
+    heads = ["no.", "point", "labelled", f"mean, {of_normaliser(record)}", "median, px", "95 % within, px"]
     rows = []
     for i, name in enumerate(record.schema.points):
         known = pixels[:, i][~np.isnan(pixels[:, i])]
         p50, p95 = np.quantile(known, (0.5, 0.95), method="higher") if len(known) else (math.nan, math.nan)
-        row = [name.replace("_", " "), f"{len(known):,}", _number(float(display(record, scores.per_keypoint[i])))]
+        row = [
+            str(i + 1),
+            name.replace("_", " "),
+            f"{len(known):,}",
+            _number(float(display(record, scores.per_keypoint[i]))),
+        ]
         row += [_number(float(p50)), _number(float(p95))]
         if record.confidence is not None and record.correct is not None:
             labelled = ~np.isnan(pixels[:, i])

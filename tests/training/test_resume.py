@@ -1,0 +1,145 @@
+"""A run is its seed: repeated, killed or interrupted and resumed, it ends in the very same bytes.
+
+Real processes, because that is what gets killed. Each costs some seconds of imports, so there are few of them.
+"""
+
+import csv
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tiny import write_discs, write_recipe
+
+STEPS = 40
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "snellen.cli", "train", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process):
+    """Output of a process that should succeed."""
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def weights(run):
+    return (run / "model.safetensors").read_bytes()
+
+
+def metrics(run):
+    """Rows of metrics.csv without the seconds, the one column that may differ."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def checkpoint_step(run):
+    return int(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A recipe, and two whole runs of it."""
+    root = tmp_path_factory.mktemp("resume")
+    recipe = write_recipe(write_discs(root / "data"), root / "runs", steps=STEPS)
+    for process in [start(recipe, "--name", name) for name in ("reference", "again")]:
+        finish(process)
+    return recipe, root / "runs"
+
+
+def stop_midway(recipe, run, chance, with_signal, *arguments):
+    """Start a run and send it a signal at a random moment after its first checkpoint; its output."""
+    for attempt in range(4):
+        process = start(recipe, "--name", f"{run.name}-{attempt}", *arguments)
+        folder = run.with_name(f"{run.name}-{attempt}")
+        last, seen, wanted = folder / "checkpoints" / "last.ckpt", set(), chance.randint(1, 8)
+        while process.poll() is None and len(seen) < wanted:
+            if last.exists():
+                seen.add(last.stat().st_mtime_ns)
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.1))  # between two checkpoints, or while one is written
+        process.send_signal(with_signal)
+        output = process.communicate(timeout=60)[0]
+        if not (folder / "model.json").exists():
+            assert last.exists(), output
+            return folder, process.returncode, output
+    pytest.fail("the run finished every time before it could be stopped; give it more steps")
+
+
+def assert_resumes_to(reference, run):
+    """Resume a stopped run and compare everything it leaves with the run that was never stopped."""
+    done = checkpoint_step(run)
+    assert 0 < done < STEPS
+    output = finish(start("--resume", run))
+    # It went on rather than starting again: no validation up to the checkpoint is repeated.
+    validated = [int(step) for step in re.findall(rf"step (\d+)/{STEPS} ", output)]
+    assert validated
+    assert min(validated) > done
+    assert metrics(run) == metrics(reference)
+    assert weights(run) == weights(reference)
+
+
+def test_the_same_seed_gives_the_same_bytes(world):
+    runs = world[1]
+    assert weights(runs / "reference") == weights(runs / "again")
+    assert metrics(runs / "reference") == metrics(runs / "again")
+    assert [int(row["step"]) for row in metrics(runs / "reference")] == list(range(4, STEPS + 1, 4))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_resumes_exactly(world, workers):
+    recipe, runs = world
+    run, code, output = stop_midway(
+        recipe, runs / f"killed{workers}", random.Random(workers), signal.SIGKILL, "--data.workers", workers
+    )
+    assert code == -signal.SIGKILL, output
+    # Nothing half-written may be taken for a result.
+    assert not (run / "model.safetensors").exists()
+    assert_resumes_to(runs / "reference", run)
+
+
+def test_an_interrupted_run_says_how_to_resume_and_does_so_exactly(world):
+    recipe, runs = world
+    run, code, output = stop_midway(recipe, runs / "interrupted", random.Random(7), signal.SIGINT)
+    assert code == 130, output
+    assert f"snellen train --resume {run}" in output
+    assert "Traceback" not in output
+    assert_resumes_to(runs / "reference", run)
+
+
+def test_a_finished_run_is_not_resumed(world, capsys):
+    from snellen.cli import main
+
+    run = world[1] / "reference"
+    before = weights(run)
+    assert main(["train", "--resume", str(run)]) == 1
+    message = capsys.readouterr().err.strip()
+    assert "is finished" in message
+    assert "\n" not in message
+    assert weights(run) == before
+
+
+def test_a_run_without_a_checkpoint_or_a_folder_that_is_no_run_is_refused(world, tmp_path, capsys):
+    from snellen.cli import main
+
+    (tmp_path / "config.yaml").write_text((world[1] / "reference" / "config.yaml").read_text())
+    for folder, says in ((tmp_path, "no checkpoint to resume from"), (Path("/nowhere"), "is not a run folder")):
+        assert main(["train", "--resume", str(folder)]) == 1
+        message = capsys.readouterr().err.strip()
+        assert says in message
+        assert "\n" not in message
