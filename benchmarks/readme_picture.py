@@ -32,7 +32,9 @@ def main() -> None:
         axes.imshow(sample.image.permute(1, 2, 0).numpy(), extent=(0, 256, 192, 0), interpolation="bicubic")
         for a, b in found.schema.edges:
             axes.plot(*found.xy[[a, b]].T, color="#0072b2", linewidth=0.7, alpha=0.7)
-        axes.scatter(*found.xy.T, s=16, facecolor="#e69f00", edgecolor="white", linewidth=0.6, zorder=3)
+        axes.scatter(
+            found.xy[:, 0], found.xy[:, 1], s=16, facecolor="#e69f00", edgecolor="white", linewidth=0.6, zorder=3
+        )
         axes.set(xlim=(0, 256), ylim=(192, 0))
         axes.axis("off")
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""What every layer and every model must do. A test class inherits one of these and says how to make the thing.
+"""What every layer, model, data set and task must do. A test class inherits one of these and says how to make the thing.
 
 class TestMyLayer(LayerContract):
     def make(self):
@@ -7,11 +7,14 @@ class TestMyLayer(LayerContract):
 
 import copy
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from snellen.config import from_dict
+from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_dataset, evaluation_loader, training_loader
 from snellen.models import KeypointOutput
 from snellen.models.trunk import KeypointNet
 
@@ -207,3 +210,101 @@ def state_survives_saving(module: nn.Module, other: nn.Module) -> None:
     other.load_state_dict(loaded, strict=True)
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+class DatasetContract:
+    """Keypoint data sets: sized, indexable, the same at every look."""
+
+    def make(self) -> KeypointDataset:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def data(self):
+        return self.make()
+
+    def test_is_a_keypoint_dataset(self, data):
+        assert isinstance(data, KeypointDataset)
+        assert len(data) == len(data.names) > 0
+        assert len(set(data.names)) == len(data)
+
+    def test_samples_are_as_documented(self, data):
+        for i in (0, len(data) - 1):
+            sample = data[i]
+            assert sample.name == data.names[i]
+            assert sample.image.dtype == torch.uint8
+            assert sample.image.ndim == 3
+            assert sample.image.shape[0] in (1, 3)
+            assert sample.keypoints.schema == data.schema
+            assert sample.keypoints.xy.shape == (len(data.schema), 2)
+            assert sample.keypoints.labelled.any()
+            assert sample.box.width > 0
+            assert sample.box.height > 0
+
+    def test_same_sample_twice_and_from_a_new_instance(self, data):
+        first, again, other = data[0], data[0], self.make()[0]
+        for sample in (again, other):
+            assert torch.equal(first.image, sample.image)
+            np.testing.assert_array_equal(first.keypoints.xy, sample.keypoints.xy)
+            assert first.box == sample.box
+
+    def test_ends(self, data):
+        """Iterating by index stops: an index past the end is an IndexError, as Python's sequences do it."""
+        with pytest.raises(IndexError):
+            data[len(data)]
+
+
+class TaskContract:
+    """Training tasks: what `settings` describes can be trained, and the loss falls on a batch seen again and again."""
+
+    #: Nested settings of a run, as in a recipe.
+    settings: dict
+
+    def make_task(self, config, schema):
+        raise NotImplementedError
+
+    @pytest.fixture
+    def task_and_batches(self, tmp_path):
+        config = from_dict(self.prepare(tmp_path))
+        data = build_dataset(config.data, "train")
+        canvases = CanvasDataset(data, config.data.canvas, config.augment, seed=config.seed)
+        batches = training_loader(canvases, StepBatches(len(canvases), 8, 2, seed=0))
+        task = self.make_task(config, data.schema)
+        logged = {}
+        task.log = lambda name, value, **_: logged.__setitem__(name, float(torch.as_tensor(value).detach()))
+        return task, list(batches), list(evaluation_loader(canvases, 8)), logged
+
+    def prepare(self, tmp_path):
+        return self.settings
+
+    def test_step_gives_a_finite_loss_and_every_gradient(self, task_and_batches):
+        task, batches, _, logged = task_and_batches
+        task.training_step(batches[0], 0).backward()
+        nonzero_gradients(task.model)
+        assert np.isfinite(logged["train/loss"])
+
+    def test_loss_falls_on_a_batch_seen_again(self, task_and_batches):
+        task, batches, _, _ = task_and_batches
+        optimiser = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+        losses = []
+        for _ in range(25):
+            optimiser.zero_grad()
+            loss = task.training_step(batches[0], 0)
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.8 * losses[0]
+
+    def test_validation_logs_loss_and_a_normalised_error(self, task_and_batches):
+        task, _, validation, logged = task_and_batches
+        task.model.eval()
+        with torch.no_grad():
+            task.validation_step(validation[0], 0)
+        assert np.isfinite(logged["val/loss"])
+        assert logged["val/nme"] > 0
+
+    def test_optimiser_holds_every_trained_parameter_once(self, task_and_batches):
+        task, _, _, _ = task_and_batches
+        made = task.configure_optimizers()
+        optimiser = made["optimizer"] if isinstance(made, dict) else made
+        held = [id(p) for group in optimiser.param_groups for p in group["params"]]
+        assert sorted(held) == sorted(id(p) for p in task.model.parameters() if p.requires_grad)

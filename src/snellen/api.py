@@ -97,7 +97,12 @@ def load(run: str | Path) -> "Localiser":
 
 
 def evaluate(
-    run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True
+    run: str | Path,
+    *,
+    split: str = "val",
+    data: str | None = None,
+    on_error: str | None = None,
+    robustness: bool = True,
 ) -> dict[str, Any]:
     """Score a run on a split of its data.
 
@@ -105,6 +110,7 @@ def evaluate(
         run: the run folder.
         split: "train", "val" or "test". Scoring a real data set's test split is counted in a ledger.
         data: folder of the data, where it is not the one the run was trained on.
+        on_error: "raise" or "skip" broken files; by default as the run did in training.
         robustness: also measure the error against box shift and scale.
 
     Returns:
@@ -112,7 +118,7 @@ def evaluate(
     """
     from snellen.evaluation.evaluate import evaluate_run
 
-    return evaluate_run(run, split=split, data=data, robustness=robustness)
+    return evaluate_run(run, split=split, data=data, on_error=on_error, robustness=robustness)
 
 
 def report(run: str | Path, *, split: str = "") -> Path:

@@ -74,6 +74,9 @@ def _other(arguments: list[str]) -> int:
     evaluate.add_argument("--split", default="val", help="train, val (default) or test")
     evaluate.add_argument("--data", help="folder of the data, where it is not the one of the training")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument(
+        "--on-error", choices=("raise", "skip"), help="what a broken file does; by default as in training"
+    )
     evaluate.add_argument("--no-robustness", action="store_true", help="skip the error against box shift and scale")
     report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
     report.add_argument("run", help="run folder that train wrote")
@@ -86,7 +89,13 @@ def _other(arguments: list[str]) -> int:
     from snellen import api
 
     if chosen.verb == "evaluate":
-        scores = api.evaluate(chosen.run, split=chosen.split, data=chosen.data, robustness=not chosen.no_robustness)
+        scores = api.evaluate(
+            chosen.run,
+            split=chosen.split,
+            data=chosen.data,
+            on_error=chosen.on_error,
+            robustness=not chosen.no_robustness,
+        )
         print(json.dumps(scores, indent=2) if chosen.json else _sentence(scores))
     elif chosen.verb == "report":
         print(api.report(chosen.run, split=chosen.split))
@@ -155,6 +164,8 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     parser.add_class_arguments(RunConfig, None)
     if not arguments:
         raise ConfigError("name a recipe, e.g. snellen train wings-rcn; list all with: snellen recipes")
+    # The short spelling that error messages name.
+    arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
     if not arguments[0].startswith("-"):
         file = find_recipe(arguments[0])
         _known_settings(read_recipe(arguments[0]), str(file))

@@ -97,6 +97,7 @@ class DataConfig:
             f"data.canvas must be height and width of at least 16 pixels, not {list(self.canvas)}",
         )
         _require(0 < self.val_share < 1, f"data.val_share must lie between 0 and 1, not {self.val_share}")
+        _require(self.on_error in ("raise", "skip"), f"data.on_error is raise or skip, not {self.on_error!r}")
         _require(self.workers >= 0, f"data.workers must be 0 or more, not {self.workers}")
         _require(self.box_scale > 0, f"data.box_scale must be positive, not {self.box_scale}")
         for name in ("train_images", "val_images", "test_images"):

@@ -90,7 +90,12 @@ class _First:
 
 
 def evaluate_run(
-    run: str | Path, *, split: str = "val", data: str | None = None, robustness: bool = True
+    run: str | Path,
+    *,
+    split: str = "val",
+    data: str | None = None,
+    on_error: str | None = None,
+    robustness: bool = True,
 ) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
 
@@ -102,6 +107,8 @@ def evaluate_run(
     localiser = load(run)
     if data is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
+    if on_error is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, on_error=on_error))  # type: ignore[arg-type]  # the configuration checks it
     if split not in SPLITS:
         raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # checked against SPLITS above

@@ -14,7 +14,7 @@ __all__ = ["canvas_picture", "choose", "coarse_to_fine"]
 
 
 def choose(errors: NDArray[np.float64], count: int = 4) -> dict[str, list[int]]:
-    """Indices of the images with the lowest, middle and highest error, `count` of each; images without an error are left out."""
+    """Indices of the images with the lowest, middle and highest error, `count` of each; images without one are left out."""
     order = [int(i) for i in np.argsort(errors, kind="stable") if np.isfinite(errors[i])]
     count = min(count, len(order))
     middle = max(0, (len(order) - count) // 2)

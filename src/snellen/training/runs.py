@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -122,7 +121,7 @@ class RunFolder:
                 else f"{self.path} is not empty; give another --name, or delete the folder"
             )
         write_atomically(self / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
-        self.update(command=command, python=sys.executable.rsplit("/", 1)[-1], **environment())
+        self.update(command=command, **environment())
 
     def config(self) -> RunConfig:
         """The resolved configuration of the run.
