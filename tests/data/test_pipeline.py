@@ -278,7 +278,7 @@ def broken_discs(root):
 
 
 def test_a_broken_file_stops_with_file_and_row(tmp_path):
-    with pytest.raises(DataError, match=r"list\.csv, row 2: .*disc 00\.png does not exist.*--data\.on_error skip") as e:
+    with pytest.raises(DataError, match=r"list\.csv, row 2: .*disc 00\.png does not exist.*--on-error skip") as e:
         AnnotatedImages(broken_discs(tmp_path), tmp_path, source="list.csv")
     assert "\n" not in str(e.value)
 

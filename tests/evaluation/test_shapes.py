@@ -37,6 +37,16 @@ def test_mean_shape_stands_as_the_shapes_do() -> None:
     assert abs(found[0, 1] - found[1, 1]) < 0.1
 
 
+def test_mirrored_shapes_do_not_turn_the_mean() -> None:
+    """Half of the shapes mirrored left to right: the mean lies as flat as each of them."""
+    rng = np.random.default_rng(4)
+    flat = np.array([[0.0, 0], [90, 5], [100, 25], [60, 40], [20, 30]]) - 45
+    many = np.array([flat * [1 if i % 2 else -1, 1] + rng.normal(0, 1, flat.shape) for i in range(40)])
+    found = mean_shape(many)
+    assert abs(found[0, 0] - found[2, 0]) > 3 * abs(found[0, 1] - found[2, 1])
+    assert found[0, 1] < found[3, 1]
+
+
 def test_constant_guess_is_the_mean_position() -> None:
     record = dataclasses.replace(FACES, pred_canvas=None)
     true = np.zeros((30, 5, 2))

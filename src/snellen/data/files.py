@@ -72,7 +72,7 @@ class AnnotatedImages:
     def _broken(self, annotation: Annotation, error: Exception) -> None:
         sentence = f"{self.source}, row {annotation.row}: {error}"
         if self.on_error == "raise":
-            raise DataError(f"{sentence}; or pass --data.on_error skip to go on without such files") from None
+            raise DataError(f"{sentence}; or pass --on-error skip to go on without such files") from None
         self.skipped.append(sentence)
 
     def _warn(self) -> None:

@@ -88,7 +88,7 @@ def figure_learning_curves(record: EvaluationRecord) -> Figure:
         _scale(below, shown)
     else:
         note(below, 0.99, 0.97, "not measured", MUTED)
-    below.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    below.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
     below.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
     return figure
 

@@ -35,7 +35,7 @@ def mean_shape(true: ArrayLike, rounds: int = 5) -> NDArray[np.float64]:
             both = known[i] & ~np.isnan(mean)
             if both.sum() < 2:
                 continue
-            fits = [_fit(candidate, mean, both) for candidate in (shape, shape.conj())]
+            fits = [_fit(candidate, mean, both) for candidate in (shape, -shape.conj())]  # -conj: left for right
             turns[i], moved, cost = min(fits, key=lambda fit: fit[2])
             if not np.isfinite(cost):
                 continue

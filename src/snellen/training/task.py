@@ -13,6 +13,7 @@ from snellen.data import Batch
 from snellen.keypoints import Schema
 from snellen.keypoints.codecs import decode
 from snellen.training.losses import keypoint_loss, sum_of_squares
+from snellen.training.metrics import image_errors, normalised_errors
 
 __all__ = ["KeypointTask", "make_optimiser"]
 
@@ -108,13 +109,10 @@ class KeypointTask(LightningModule):
         inverse = torch.linalg.inv(batch.matrix.cpu())
         predicted, true = (_apply(inverse, points) for points in (xy, batch.xy.cpu().double()))
         true = np.where(batch.labelled.cpu().numpy()[..., None], true, np.nan)
-        distance = self.schema.normalising_distance(self.normaliser, true)[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            errors = np.linalg.norm(predicted - true, axis=-1) / distance
-        usable = np.isfinite(errors).any(axis=1)
-        if usable.any():
-            nme = float(np.nanmean(errors[usable], axis=1).mean())
-            self.log("val/nme", nme, batch_size=int(usable.sum()), on_epoch=True, prog_bar=True)
+        errors = image_errors(normalised_errors(predicted, true, self.schema, self.normaliser))
+        usable = errors[~np.isnan(errors)]  # an image without labelled points or normaliser has no error
+        if usable.size:
+            self.log("val/nme", float(usable.mean()), batch_size=usable.size, on_epoch=True, prog_bar=True)
 
 
 def _apply(matrix: Tensor, xy: Tensor) -> np.ndarray[Any, Any]:
