@@ -212,6 +212,20 @@ def test_a_fine_checkerboard_shrinks_to_grey(shrink, angle):
     assert (middle - 127.5).abs().max() < 8
 
 
+@pytest.mark.parametrize("shrink", [2, 3, 4, 5.5, 7])
+def test_noise_is_averaged_over_the_whole_footprint(shrink):
+    # The mean of s x s independent pixels has a standard deviation s times smaller; sampling fewer of them leaves more.
+    noise = torch.rand(1, 400, 400, generator=torch.Generator().manual_seed(0))
+    small = warp(noise, scaling(1 / shrink), (int(400 / shrink), int(400 / shrink)))[0, 2:-2, 2:-2]
+    assert small.std() < 1.15 * noise.std() / shrink
+
+
+@pytest.mark.parametrize("side", [40, 41, 42, 43])
+def test_the_last_pixels_count_where_the_blocks_do_not_divide_the_image(side):
+    small = warp(torch.ones(1, side, side), scaling(0.25), (12, 12))
+    assert small.sum().item() == pytest.approx(side**2 / 16, rel=1e-3)
+
+
 def test_a_pattern_coarse_enough_survives_shrinking():
     # The other side of anti-aliasing: 16-pixel checks shrunk 4x are still 0 and 255 in their middles.
     board = ((torch.arange(160)[:, None] // 16 + torch.arange(160) // 16) % 2 * 255.0)[None]
