@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from snellen import __version__
-from snellen.config import ConfigError, RunConfig, nearest
+from snellen.config import ConfigError, RunConfig, nearest, to_dict
 
 __all__ = ["main"]
 
@@ -171,20 +171,18 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
         _known_settings(read_recipe(arguments[0]), str(file))
         arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
     try:
-        if "--print_config" in arguments:
-            print(_printed(parser, [a for a in arguments if a != "--print_config"]))
-            return RunConfig(), True
-        parsed = parser.parse_args(arguments)
+        parsed = parser.parse_args([a for a in arguments if a != "--print_config"])
         settings = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error))) from None
     values = {name: value for name, value in vars(settings).items() if name != "config"}
-    return RunConfig(**values), False
+    config = RunConfig(**values)
+    show = "--print_config" in arguments
+    if show:
+        import yaml
 
-
-def _printed(parser: Any, arguments: list[str]) -> str:
-    text: str = parser.dump(parser.parse_args(arguments), skip_none=False)
-    return text.rstrip()
+        print(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), end="")
+    return config, show
 
 
 def _known_settings(values: dict[str, Any], file: str) -> None:

@@ -280,6 +280,9 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
+    def __post_init__(self) -> None:
+        _require(self.seed >= 0, f"seed must be 0 or more, not {self.seed}")
+
     @property
     def run_name(self) -> str:
         """The run folder's name."""

@@ -122,6 +122,35 @@ def test_an_interrupted_run_says_how_to_resume_and_does_so_exactly(world):
     assert_resumes_to(runs / "reference", run)
 
 
+def test_an_interrupt_at_any_step_leaves_no_trace(tmp_path, monkeypatch):
+    """In one process, where the step can be chosen: validated or not, with a checkpoint due or not."""
+    from snellen import api
+    from snellen.training.task import KeypointTask
+
+    recipe = str(write_recipe(write_discs(tmp_path / "data"), tmp_path / "runs", steps=12))
+    reference = api.train(recipe, name="reference")
+    plain = KeypointTask.training_step
+    for after in (4, 5, 6):  # validations every 4 steps, checkpoints every 3
+        pending = [after]
+
+        def training_step(self, batch, index, pending=pending):
+            if pending and self.global_step + 1 == pending[0]:
+                pending.clear()
+                os.kill(os.getpid(), signal.SIGINT)
+            return plain(self, batch, index)
+
+        monkeypatch.setattr(KeypointTask, "training_step", training_step)
+        run = api.train(recipe, name=f"stopped{after}")
+        assert not pending
+        assert not (run / "model.json").exists()
+        assert checkpoint_step(run) == after
+        # Above all no validation of its own: it would count for the best weights and for the patience.
+        assert metrics(run) == [row for row in metrics(reference) if int(row["step"]) <= after]
+        api.resume(run)
+        assert metrics(run) == metrics(reference)
+        assert weights(run) == weights(reference)
+
+
 def test_a_finished_run_is_not_resumed(world, capsys):
     from snellen.cli import main
 

@@ -107,6 +107,7 @@ def read_records(folder: str | Path) -> list[Record]:
         ValueError: where a record has unknown or missing fields.
     """
     known = {f.name for f in fields(Record)}
+    required = known - {"seeds", "extra"}
     records = []
     for file in sorted(Path(folder).glob("*.json")):
         for values in json.loads(file.read_text(encoding="utf-8")):
@@ -114,6 +115,9 @@ def read_records(folder: str | Path) -> list[Record]:
                 raise ValueError(
                     f"{file}: record {values.get('name')!r} has unknown fields {sorted(set(values) - known)}"
                 )
+            missing = required - set(values)
+            if missing:
+                raise ValueError(f"{file}: record {values.get('name')!r} lacks {sorted(missing)}")
             records.append(Record(**values))
     return records
 

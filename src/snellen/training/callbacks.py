@@ -142,20 +142,25 @@ class PlainProgress(Callback):
 
 
 class ResumeCheckpoint(Checkpoint):
-    """Writes the checkpoint to resume from, every so many steps and after every validation.
+    """Writes the checkpoint to resume from: every so many steps, after every validation, and where Ctrl-C stops the run.
 
     A step that is validated is saved after its validation only: saved before, a run killed in between would resume without
     that validation and might keep other weights.
     """
 
-    def __init__(self, folder: RunFolder, every: int, validate_every: int) -> None:
-        self.folder, self.every, self.validate_every = folder, every, validate_every
+    def __init__(self, folder: RunFolder, every: int, validate_every: int, interrupt: "StopOnInterrupt") -> None:
+        self.folder, self.every, self.validate_every, self.interrupt = folder, every, validate_every, interrupt
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save where no validation follows."""
         step = trainer.global_step
-        if step % self.every == 0 and step % self.validate_every:
+        if step % self.validate_every and (step % self.every == 0 or self.interrupt.interrupted):
             trainer.save_checkpoint(self.folder.last_checkpoint)
+        if self.interrupt.interrupted:
+            trainer.should_stop = True
+            # Lightning validates whenever it is told to stop; a validation that the schedule does not have would leave a
+            # row, a best checkpoint and a count of patience that an uninterrupted run lacks.
+            trainer.fit_loop.epoch_loop._skip_next_val = step % self.validate_every != 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save with the validation's outcome."""
@@ -164,10 +169,10 @@ class ResumeCheckpoint(Checkpoint):
 
 
 class StopOnInterrupt(Callback):
-    """Ctrl-C ends training after the step at hand, saves a checkpoint and says how to resume; a second one stops at once."""
+    """Ctrl-C ends training after the step at hand (see `ResumeCheckpoint`); a second one stops at once."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder, self.interrupted = folder, False
+    def __init__(self) -> None:
+        self.interrupted = False
         self._previous: Any = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -181,12 +186,6 @@ class StopOnInterrupt(Callback):
             self._previous = signal.signal(signal.SIGINT, stop)
         except ValueError:
             self._previous = None
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save and stop."""
-        if self.interrupted and not trainer.should_stop:
-            trainer.save_checkpoint(self.folder.last_checkpoint)
-            trainer.should_stop = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signal back."""

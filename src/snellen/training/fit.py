@@ -69,6 +69,10 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
         if isinstance(data, AnnotatedImages) and config.data.on_error == "skip":
             data.decode_all()  # finds the broken files now, so that the order of the others is fixed
     schema = train_data.schema
+    wanted = config.evaluate.normaliser
+    if wanted and wanted not in schema.normaliser_names:
+        known = ", ".join(schema.normaliser_names)
+        raise ConfigError(f"evaluate.normaliser {wanted!r} does not exist for {schema.name!r}; it has {known}")
     model = build_model(config, schema)
     train_set = CanvasDataset(train_data, config.data.canvas, config.augment, seed=config.seed)
     val_set = CanvasDataset(val_data, config.data.canvas, config.validation, seed=0)
@@ -79,7 +83,7 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     steps = config.train.steps
     start = _finished_steps(folder) if resume else 0
     task = KeypointTask(model, config, schema)
-    clock, interrupt = RandomState(), StopOnInterrupt(folder)
+    clock, interrupt = RandomState(), StopOnInterrupt()
     trainer = _trainer(config, folder, task, clock, interrupt)
     batches = StepBatches(
         len(train_set),
@@ -166,7 +170,7 @@ def _trainer(
             auto_insert_metric_name=False,
         ),
         # After ModelCheckpoint, whose state it saves.
-        ResumeCheckpoint(folder, train.checkpoint_every or every, every),
+        ResumeCheckpoint(folder, train.checkpoint_every or every, every, interrupt),
     ]
     if train.ema:
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=_moving_average(train.ema)))
