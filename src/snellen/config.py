@@ -58,6 +58,9 @@ class DataConfig:
         annotations: for "csv", the annotation file inside `root`.
         test_annotations: for "csv", the annotation file of the test split; without it there is no test split.
         schema: name of a built-in schema for "csv"; by default the header names the points.
+        swaps: for "csv", pairs of point names that exchange places in a mirror image, e.g. [[left_eye, right_eye]].
+        normaliser: for "csv", two point names whose distance errors are divided by; by default the box of the points.
+        terms: terms of the data that bind the trained weights; stored with them and said when they are loaded.
         origin: coordinate that the files give the centre of the top-left pixel (0 or 1; 0.5 for corner coordinates).
         train_images: number of wings drawn for training.
         val_images: number of wings drawn for validation.
@@ -77,6 +80,9 @@ class DataConfig:
     annotations: str = "annotations.csv"
     test_annotations: str | None = None
     schema: str | None = None
+    swaps: tuple[tuple[str, str], ...] = ()
+    normaliser: tuple[str, ...] = ()
+    terms: str = ""
     origin: float = 0.0
     train_images: int = 1000
     val_images: int = 100
@@ -95,6 +101,16 @@ class DataConfig:
         _require(
             len(self.canvas) == 2 and min(self.canvas) >= 16,
             f"data.canvas must be height and width of at least 16 pixels, not {list(self.canvas)}",
+        )
+        object.__setattr__(self, "swaps", tuple(tuple(pair) for pair in self.swaps))
+        object.__setattr__(self, "normaliser", tuple(self.normaliser))
+        _require(
+            all(len(pair) == 2 for pair in self.swaps),
+            f"data.swaps are pairs of point names, not {[list(pair) for pair in self.swaps]}",
+        )
+        _require(
+            len(self.normaliser) in (0, 2),
+            f"data.normaliser is two point names whose distance divides errors, not {list(self.normaliser)}",
         )
         _require(0 < self.val_share < 1, f"data.val_share must lie between 0 and 1, not {self.val_share}")
         _require(self.on_error in ("raise", "skip"), f"data.on_error is raise or skip, not {self.on_error!r}")

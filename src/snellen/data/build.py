@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,7 +11,7 @@ from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.memory import InMemory
 from snellen.data.wings import Wings
-from snellen.keypoints import get_schema
+from snellen.keypoints import Normaliser, Schema, get_schema
 from snellen.keypoints.formats import Annotation, read_csv, read_mtfl
 
 __all__ = ["SPLITS", "Split", "build_dataset"]
@@ -77,7 +78,25 @@ def _read(config: DataConfig, source: Path) -> list[Annotation]:
     if config.format == "mtfl":
         return read_mtfl(source, origin=config.origin)
     schema = get_schema(config.schema) if config.schema else None
-    return read_csv(source, schema=schema, origin=config.origin)
+    annotations = read_csv(source, schema=schema, origin=config.origin)
+    found = annotations[0].keypoints.schema
+    try:
+        own = _with_structure(found, config)
+    except ValueError as error:
+        raise ConfigError(f"data.swaps or data.normaliser do not fit {source}: {error}") from None
+    if own == found:
+        return annotations
+    return [replace(a, keypoints=replace(a.keypoints, schema=own)) for a in annotations]
+
+
+def _with_structure(schema: Schema, config: DataConfig) -> Schema:
+    """The schema with the swap pairs and the normaliser that the configuration gives it."""
+    if config.swaps:
+        schema = replace(schema, swaps=config.swaps)
+    if config.normaliser:
+        start, end = config.normaliser
+        schema = replace(schema, normalisers=(Normaliser(f"{start} to {end}", (start,), (end,)),))
+    return schema
 
 
 def _held_out(config: DataConfig, annotation: Annotation) -> bool:

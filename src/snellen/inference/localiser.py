@@ -1,6 +1,7 @@
 """A trained keypoint model with everything needed to use it: load a run, predict on images."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from snellen.keypoints.codecs import Decoded, decode
 from snellen.models import create_model
 
 __all__ = ["Localiser", "load"]
+
+log = logging.getLogger("snellen")
 
 Picture = str | Path | Image.Image | NDArray[Any] | Tensor
 
@@ -130,4 +133,6 @@ def load(path: str | Path) -> Localiser:
     except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
+    if card.get("terms"):
+        log.warning("%s: %s", folder, card["terms"])
     return Localiser(model.to(memory_format=torch.channels_last), card)

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import logging
+import re
 import sys
 import time
 import warnings
@@ -73,6 +74,11 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     if wanted and wanted not in schema.normaliser_names:
         known = ", ".join(schema.normaliser_names)
         raise ConfigError(f"evaluate.normaliser {wanted!r} does not exist for {schema.name!r}; it has {known}")
+    sided = [p for p in schema.points if re.search(r"(^|[^a-z])(left|right)([^a-z]|$)", p.lower())]
+    if config.augment.flip and sided and not schema.swaps:
+        log.warning(
+            "augment.flip mirrors images, but no points are swapped; name the pairs of %s in data.swaps", sided[:4]
+        )
     model = build_model(config, schema)
     train_set = CanvasDataset(train_data, config.data.canvas, config.augment, seed=config.seed)
     val_set = CanvasDataset(val_data, config.data.canvas, config.validation, seed=0)
@@ -239,6 +245,7 @@ def _keep(folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer
             "window": config.evaluate.window,
             "radius": config.evaluate.radius,
         },
+        "terms": config.data.terms,
         "parameters": sum(p.numel() for p in model.parameters()),
         "recipe": config.recipe,
         "step": int(checkpoint["global_step"]),

@@ -1,0 +1,70 @@
+"""From a configuration to a run folder: what is stored, and what is refused."""
+
+import json
+
+import pytest
+import yaml
+
+from snellen.config import ConfigError, from_dict
+from snellen.inference import load
+from snellen.training.fit import fit
+from snellen.training.runs import RunFolder
+from tiny import recipe, write_discs
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return recipe(write_discs(tmp_path / "data"), tmp_path / "runs", steps=2, validate_every=2)
+
+
+def test_a_time_budget_becomes_steps_once_and_is_stored(settings):
+    settings["train"] |= {"minutes": 0.002, "steps": 99999}
+    folder = fit(from_dict(settings))
+    stored = yaml.safe_load((folder / "config.yaml").read_text())["train"]
+    assert stored["minutes"] is None
+    assert 1 <= stored["steps"] < 1000
+    assert json.loads((folder / "run.json").read_text())["steps"] == stored["steps"]
+
+
+def test_early_stopping_stops(settings):
+    settings["train"] |= {
+        "steps": 400,
+        "lr": 1e-9,
+        "schedule": "constant",
+        "ema": 0,
+        "validate_every": 2,
+        "patience": 2,
+    }
+    folder = fit(from_dict(settings))
+    assert folder.info()["steps"] < 400
+
+
+def test_swaps_and_normaliser_of_a_csv_reach_the_model(settings):
+    settings["data"] |= {"swaps": [["bright", "dark"]], "normaliser": ["bright", "dark"]}
+    model = load(fit(from_dict(settings)).path)
+    assert model.schema.flip_order == (1, 0)
+    assert model.schema.default_normaliser == "bright to dark"
+
+
+def test_swaps_that_name_no_point_are_refused_before_anything_is_written(settings, tmp_path):
+    settings["data"]["swaps"] = [["brigth", "dark"]]
+    with pytest.raises(ConfigError, match=r"swaps.*nearest: bright"):
+        fit(from_dict(settings))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_terms_of_the_data_are_said_when_the_weights_are_loaded(settings, caplog):
+    settings["data"]["terms"] = "for non-commercial research only"
+    folder = fit(from_dict(settings))
+    load(folder.path)
+    assert "non-commercial" in caplog.text
+
+
+def test_a_finished_run_is_not_overwritten_nor_resumed(settings):
+    folder = fit(from_dict(settings))
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="finished"):
+        fit(from_dict(settings))
+    with pytest.raises(ConfigError, match="finished"):
+        fit(folder.config(), resume=RunFolder(folder.path))
+    assert (folder / "model.safetensors").read_bytes() == before
