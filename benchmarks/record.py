@@ -17,6 +17,16 @@ from snellen import api
 from snellen.evaluation.results import Record, add_record, mean_interval
 from snellen.training.runs import RunFolder
 
+#: Score in evaluation-SPLIT.json -> what the record calls it, its unit, and the factor to it.
+METRICS = {
+    "nme": ("nme", "%", 100),
+    "median": ("median over images", "%", 100),
+    "failure_rate": ("failures above 10 %", "%", 100),
+    "grid80": ("nme on the paper's 80-grid", "%", 100),
+    "point_median_pixels": ("median point error", "px", 1),
+    "point_p95_pixels": ("95th percentile point error", "px", 1),
+}
+
 
 def main() -> None:
     """Run the command line."""
@@ -26,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--metrics", nargs="+", default=["nme"], choices=METRICS)
     parser.add_argument("--note", default="")
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--results", default="results")
@@ -34,11 +45,42 @@ def main() -> None:
     outcomes = [one_seed(chosen, overrides, seed) for seed in chosen.seeds]
     scores = [s for s, _ in outcomes]
     info = outcomes[-1][1]
-    values = [100 * s["nme"] for s in scores]
     flags = " ".join(f"--{s.replace('=', ' ', 1)}" for s in chosen.set if not s.startswith("data.root="))
     data = " --data.root DATA" if any(s.startswith("data.root=") for s in chosen.set) else ""
     run = f"runs/{chosen.record.replace('/', '-')}-seedN"
     command = f"snellen train {chosen.recipe}{data} --seed N{' ' + flags if flags else ''} --name {Path(run).name}"
+    for metric in chosen.metrics:
+        name, unit, factor = METRICS[metric]
+        values = [factor * s[metric] for s in scores]
+        over_images = [factor * v for v in scores[0]["interval"]] if metric == "nme" else [values[0], values[0]]
+        record = Record(
+            name=chosen.record,
+            metric=name,
+            unit=unit,
+            normaliser="" if unit == "px" else scores[0]["normaliser"],
+            values=values,
+            interval=mean_interval(values) if len(values) > 1 else over_images,
+            train_seconds=sum(i["train_seconds"] for _, i in outcomes) / len(outcomes),
+            steps=info["steps"],
+            command=f"{command} && snellen evaluate {run} --split {chosen.split}",
+            hardware=info["hardware"],
+            device=info["device"],
+            threads=info["threads"],
+            versions=info["versions"],
+            commit=info["commit"],
+            date=info["date"],
+            pretrained=False,
+            note=chosen.note,
+            seeds=chosen.seeds,
+            extra=_extra(outcomes) if metric == "nme" else {},
+        )
+        add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)
+        print(f"{record.name} {name}: {record.mean:.3f} ± {record.spread:.3f} {unit} {values}")
+
+
+def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """Further numbers of the same runs, kept beside the main one."""
+    first = outcomes[0][0]
     keep = (
         "nme",
         "median",
@@ -49,34 +91,12 @@ def main() -> None:
         "grid80",
         "calibration_error",
     )
-    record = Record(
-        name=chosen.record,
-        metric="nme",
-        unit="%",
-        normaliser=scores[0]["normaliser"],
-        values=values,
-        interval=mean_interval(values) if len(values) > 1 else [100 * v for v in scores[0]["interval"]],
-        train_seconds=sum(i["train_seconds"] for _, i in outcomes) / len(outcomes),
-        steps=info["steps"],
-        command=f"{command} && snellen evaluate {run} --split {chosen.split}",
-        hardware=info["hardware"],
-        device=info["device"],
-        threads=info["threads"],
-        versions=info["versions"],
-        commit=info["commit"],
-        date=info["date"],
-        pretrained=False,
-        note=chosen.note,
-        seeds=chosen.seeds,
-        extra={
-            "scores": [{k: s[k] for k in keep if k in s} for s in scores],
-            "box_jitter": scores[0].get("box_jitter", []),
-            "parameters": info.get("parameters", scores[0].get("parameters")),
-            "curves": [i["curve"] for _, i in outcomes],
-        },
-    )
-    add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)
-    print(f"{record.name}: {record.mean:.2f} ± {record.spread:.2f} {record.unit} of {record.normaliser} {values}")
+    return {
+        "scores": [{k: s[k] for k in keep} for s, _ in outcomes],
+        "box_jitter": first["box_jitter"],
+        "parameters": first["parameters"],
+        "curves": [i["curve"] for _, i in outcomes],
+    }
 
 
 def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -249,3 +249,9 @@ def test_a_map_wholly_outside_gives_fill(factor, fill):
     warped = warp(image, compose(scaling(factor), translation(500, 500)), (16, 24), fill=fill)
     assert warped.shape == (3, 16, 24)
     torch.testing.assert_close(warped, torch.full((3, 16, 24), fill))
+
+
+@pytest.mark.parametrize("size", [(72, 96), (192, 256), (250, 300), (31, 57)])
+def test_an_image_stretched_over_the_canvas_has_no_dark_edge(size):
+    matrix = box_map(Box(0, 0, 256, 192), size, keep_aspect=False)
+    assert warp(torch.full((1, 192, 256), 200.0), matrix, size).sub(200).abs().max() < 0.05

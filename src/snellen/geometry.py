@@ -184,35 +184,39 @@ def warp(
         image: (c, h, w), any number type and range.
         matrix: 3x3 map from source to output coordinates (pixels, this module's convention).
         size: (height, width) of the output.
-        fill: the value outside the source image. The border itself is soft over half a pixel, as bilinear sampling is.
+        fill: the value outside the source image, which fades over one output pixel at its edge.
 
     Returns:
         float32 (c, height, width) in the range of the input.
     """
     source = image.to(torch.float32)
+    height, width = source.shape[-2:]
     inverse: Matrix = np.linalg.inv(matrix).astype(np.float64)
     # Source pixels per output pixel: the longest side of an output pixel's footprint.
     shrink = float(np.linalg.norm(inverse[:2, :2], axis=0).max())
-    if fill:
-        source = source - fill
-    if shrink >= 2.0:
-        source, inverse = _reduce(source, inverse, size, int(shrink))
-        shrink = shrink / int(shrink)
+    taps = max(1, math.ceil((shrink / int(shrink) if shrink >= 2.0 else shrink) - 1e-6))
     oh, ow = size
-    taps = max(1, math.ceil(shrink - 1e-6))
-    h, w = source.shape[-2:]
-    # Output sample (i, j) lies at ((j + 0.5) / taps, (i + 0.5) / taps); grid_sample wants 2 x / W - 1 of the source.
-    to_grid = np.array([[2.0 / w, 0.0, -1.0], [0.0, 2.0 / h, -1.0], [0.0, 0.0, 1.0]]) @ inverse
-    theta = torch.from_numpy(to_grid[:2]).to(torch.float32)
     xs = (torch.arange(ow * taps, dtype=torch.float32) + 0.5) / taps
     ys = (torch.arange(oh * taps, dtype=torch.float32) + 0.5) / taps
-    gx = theta[0, 0] * xs[None, :] + theta[0, 1] * ys[:, None] + theta[0, 2]
-    gy = theta[1, 0] * xs[None, :] + theta[1, 1] * ys[:, None] + theta[1, 2]
-    grid = torch.stack((gx, gy), dim=-1)  # (oh * taps, ow * taps, 2)
-    out = F.grid_sample(source[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)
-    if taps > 1:
-        out = F.avg_pool2d(out, taps)
-    return out[0] + fill if fill else out[0]
+    gx, gy = _grid(inverse, xs, ys, width, height)
+    # How much of each sample's footprint lies inside the image, which covers [0, W] x [0, H]: (oh * taps, ow * taps).
+    footprint = shrink / taps
+    inside = ((1 - gx.abs()) * (width / 2 / footprint) + 0.5).clamp(0, 1)
+    inside = inside * ((1 - gy.abs()) * (height / 2 / footprint) + 0.5).clamp(0, 1)
+    if shrink >= 2.0:
+        source, inverse = _reduce(source, inverse, size, int(shrink))
+        gx, gy = _grid(inverse, xs, ys, source.shape[-1], source.shape[-2])
+    grid = torch.stack((gx, gy), dim=-1)
+    out = F.grid_sample(source[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False)
+    out = out * inside + fill * (1 - inside) if fill else out * inside
+    return F.avg_pool2d(out, taps)[0] if taps > 1 else out[0]
+
+
+def _grid(inverse: Matrix, xs: Tensor, ys: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Where output positions lie in the source, as grid_sample wants it: 2 x / W - 1 and 2 y / H - 1."""
+    theta = np.array([[2.0 / width, 0.0, -1.0], [0.0, 2.0 / height, -1.0], [0.0, 0.0, 1.0]]) @ inverse
+    (a, b, c), (d, e, f) = theta[:2].tolist()
+    return a * xs[None, :] + b * ys[:, None] + c, d * xs[None, :] + e * ys[:, None] + f
 
 
 def _reduce(source: Tensor, inverse: Matrix, size: tuple[int, int], factor: int) -> tuple[Tensor, Matrix]:
@@ -227,7 +231,7 @@ def _reduce(source: Tensor, inverse: Matrix, size: tuple[int, int], factor: int)
         return source.new_zeros((source.shape[0], 1, 1)), inverse
     part = source[:, top:bottom, left:right]
     if part.shape[-1] % factor or part.shape[-2] % factor:
-        # Zero padding to a multiple, as everything outside counts as fill.
-        part = F.pad(part, (0, -part.shape[-1] % factor, 0, -part.shape[-2] % factor))
+        # Repeats the last pixels to a multiple: `warp` weighs what lies outside the image.
+        part = F.pad(part[None], (0, -part.shape[-1] % factor, 0, -part.shape[-2] % factor), mode="replicate")[0]
     reduced = F.avg_pool2d(part[None], factor)[0]
     return reduced, scaling(1.0 / factor) @ translation(-float(left), -float(top)) @ inverse
