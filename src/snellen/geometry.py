@@ -200,9 +200,9 @@ def warp(
     ys = (torch.arange(oh * taps, dtype=torch.float32) + 0.5) / taps
     gx, gy = _grid(inverse, xs, ys, width, height)
     # How much of each sample's footprint lies inside the image, which covers [0, W] x [0, H]: (oh * taps, ow * taps).
-    footprint = shrink / taps
-    inside = ((1 - gx.abs()) * (width / 2 / footprint) + 0.5).clamp(0, 1)
-    inside = inside * ((1 - gy.abs()) * (height / 2 / footprint) + 0.5).clamp(0, 1)
+    across, down = (float(length) / taps for length in np.linalg.norm(inverse[:2, :2], axis=1))
+    inside = ((1 - gx.abs()) * (width / 2 / across) + 0.5).clamp(0, 1)
+    inside = inside * ((1 - gy.abs()) * (height / 2 / down) + 0.5).clamp(0, 1)
     if shrink >= 2.0:
         source, inverse = _reduce(source, inverse, size, int(shrink))
         gx, gy = _grid(inverse, xs, ys, source.shape[-1], source.shape[-2])
