@@ -108,9 +108,11 @@ def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -
         else:
             api.train(chosen.recipe, seed=seed, name=folder.path.name, out=str(folder.path.parent), **overrides)
     stored = folder / f"evaluation-{chosen.split}.json"
-    scores = (
-        json.loads(stored.read_text())["scores"] if stored.exists() else api.evaluate(folder.path, split=chosen.split)
-    )
+    if stored.exists():
+        scores = json.loads(stored.read_text())["scores"]
+    else:
+        # The error against the box is measured once: twelve more passes a seed would add nothing.
+        scores = api.evaluate(folder.path, split=chosen.split, robustness=seed == chosen.seeds[0])
     with (folder / "metrics.csv").open(newline="") as file:
         curve = [[int(r["step"]), float(r["val/nme"])] for r in csv.DictReader(file)]
     return scores, {**folder.info(), "curve": curve}
