@@ -50,7 +50,7 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
         annotations = [a for a in annotations if (_held_out(config, a) == (split == "val"))]
         if not annotations:
             raise DataError(f"{source}: the {split} split is empty; change data.val_share or add images")
-    return AnnotatedImages(
+    images = AnnotatedImages(
         annotations,
         root,
         source=source,
@@ -60,6 +60,9 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
         on_error=config.on_error,
         cache_mb=config.cache_mb,
     )
+    if config.on_error == "skip":
+        images.decode_all()  # finds the broken files now, so that the order of the others is fixed
+    return images
 
 
 def _source(config: DataConfig, root: Path, split: Split) -> Path:

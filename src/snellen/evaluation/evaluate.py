@@ -112,8 +112,6 @@ def evaluate_run(
     if split not in SPLITS:
         raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # checked against SPLITS above
-    if isinstance(samples, AnnotatedImages) and config.data.on_error == "skip":
-        samples.decode_all()
     changes = config.validation if split == "val" else AugmentConfig()
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
     scores = score(localiser, predictions, config)
@@ -127,17 +125,16 @@ def evaluate_run(
         "parameters": localiser.card["parameters"],
         "skipped": len(samples.skipped) if isinstance(samples, AnnotatedImages) else 0,
     }
-    write_atomically(
-        folder / f"evaluation-{split}.json", json.dumps({"scores": result, **environment()}, indent=1) + "\n"
-    )
+    now = environment()
+    write_atomically(folder / f"evaluation-{split}.json", json.dumps({"scores": result, **now}, indent=1) + "\n")
     if split == "test" and not isinstance(samples, InMemory):
-        _count_test_look(folder, config, result)
+        _count_test_look(folder, config, result, now)
     record = _record(folder, config, localiser, samples, predictions, jitter, split)
     record.save(folder / f"predictions-{split}")
     return result
 
 
-def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any]) -> None:
+def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any], now: dict[str, Any]) -> None:
     """Add a line to the ledger of test evaluations: how often a test was looked at is part of the result.
 
     The ledger stands in results/ of the working directory where there is one (a checkout), else in the run's folder. Drawn
@@ -145,8 +142,8 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
     """
     ledger = Path("results") if Path("results").is_dir() else folder.path
     line = {
-        "date": environment()["date"],
-        "commit": environment()["commit"],
+        "date": now["date"],
+        "commit": now["commit"],
         "recipe": config.recipe,
         "run": folder.path.name,
         "seed": config.seed,

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from snellen.config import ConfigError, RunConfig
 from snellen.data import CanvasDataset, StepBatches, build_dataset, evaluation_loader, training_loader
-from snellen.data.files import AnnotatedImages
 from snellen.keypoints import Schema
 from snellen.models import create_model
 from snellen.training.callbacks import (
@@ -66,9 +65,6 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     train_data, val_data = (build_dataset(config.data, split) for split in ("train", "val"))
-    for data in (train_data, val_data):
-        if isinstance(data, AnnotatedImages) and config.data.on_error == "skip":
-            data.decode_all()  # finds the broken files now, so that the order of the others is fixed
     schema = train_data.schema
     wanted = config.evaluate.normaliser
     if wanted and wanted not in schema.normaliser_names:
