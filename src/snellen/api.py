@@ -103,6 +103,7 @@ def evaluate(
     data: str | None = None,
     on_error: str | None = None,
     robustness: bool = True,
+    flip: bool | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split of its data.
 
@@ -112,13 +113,14 @@ def evaluate(
         data: folder of the data, where it is not the one the run was trained on.
         on_error: "raise" or "skip" broken files; by default as the run did in training.
         robustness: also measure the error against box shift and scale.
+        flip: average with the answer on the mirror image, or do not; by default as the run's `evaluate.flip` says.
 
     Returns:
         JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, ...
     """
     from snellen.evaluation.evaluate import evaluate_run
 
-    return evaluate_run(run, split=split, data=data, on_error=on_error, robustness=robustness)
+    return evaluate_run(run, split=split, data=data, on_error=on_error, robustness=robustness, flip=flip)
 
 
 def report(run: str | Path, *, split: str = "") -> Path:

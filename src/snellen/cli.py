@@ -78,6 +78,11 @@ def _other(arguments: list[str]) -> int:
         "--on-error", choices=("raise", "skip"), help="what a broken file does; by default as in training"
     )
     evaluate.add_argument("--no-robustness", action="store_true", help="skip the error against box shift and scale")
+    evaluate.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirror image's answer; by default as trained",
+    )
     report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
     report.add_argument("run", help="run folder that train wrote")
     report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
@@ -95,6 +100,7 @@ def _other(arguments: list[str]) -> int:
             data=chosen.data,
             on_error=chosen.on_error,
             robustness=not chosen.no_robustness,
+            flip=chosen.flip,
         )
         print(json.dumps(scores, indent=2) if chosen.json else _sentence(scores))
     elif chosen.verb == "report":

@@ -256,6 +256,7 @@ class EvaluateConfig:
         decoder: "local" (sub-pixel) or "argmax" (the paper's).
         window: half side in cells of the local decoder's window.
         radius: radius in cells of the disc whose probability mass is a point's confidence.
+        flip: answer also on the mirror image and average the logits; costs twice the time.
         failure: error over the normaliser above which an image counts as failed.
         batch_size: images at a time.
     """
@@ -264,6 +265,7 @@ class EvaluateConfig:
     decoder: Literal["local", "argmax"] = "local"
     window: int = 2
     radius: float = 2.5
+    flip: bool = False
     failure: float = 0.1
     batch_size: int = 64
 

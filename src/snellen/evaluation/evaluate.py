@@ -96,6 +96,7 @@ def evaluate_run(
     data: str | None = None,
     on_error: str | None = None,
     robustness: bool = True,
+    flip: bool | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
 
@@ -105,6 +106,8 @@ def evaluate_run(
     folder = RunFolder(run)
     config = folder.config()
     localiser = load(run)
+    if flip is not None:
+        localiser.flip = flip
     if data is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
     if on_error is not None:
@@ -120,6 +123,7 @@ def evaluate_run(
         "run": str(folder.path),
         "data": config.data.format,
         "split": split,
+        "flip": localiser.flip,
         **scores,
         "box_jitter": jitter,
         "parameters": localiser.card["parameters"],

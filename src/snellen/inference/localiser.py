@@ -46,6 +46,8 @@ class Localiser:
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
         self.channels: int = card["channels"]
         self._decoder = card["decoder"]
+        #: Whether the mirror image is asked too and the logits are averaged (cards of old runs do not say).
+        self.flip: bool = self._decoder.get("flip", False)
 
     @property
     def radius(self) -> float:
@@ -55,12 +57,20 @@ class Localiser:
     @torch.inference_mode()
     def locate(self, canvases: Float[Tensor, "b c h w"]) -> Decoded:
         """Points (b, k, 2) in canvas pixels and their confidences (b, k)."""
-        device = next(self.model.parameters()).device
-        logits = self.model(canvases.to(device).contiguous(memory_format=torch.channels_last)).logits
+        logits = self._logits(canvases)
+        if self.flip:
+            # The mirror image's left eye is the right one: maps are mirrored back and their partners exchanged.
+            mirrored = self._logits(canvases.flip(-1)).flip(-1)
+            logits = (logits + mirrored[:, list(self.schema.flip_order)]) / 2
         found = decode(logits, self._decoder["method"], window=self._decoder["window"], radius=self._decoder["radius"])
         h, w = logits.shape[-2:]
         scale = torch.tensor([self.canvas[1] / w, self.canvas[0] / h])
         return Decoded(found.xy.cpu() * scale, found.confidence.cpu())
+
+    def _logits(self, canvases: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        device = next(self.model.parameters()).device
+        logits: Tensor = self.model(canvases.to(device).contiguous(memory_format=torch.channels_last)).logits
+        return logits
 
     def predict(self, images: Picture | Sequence[Picture], boxes: Sequence[Box] | None = None) -> list[Keypoints]:
         """Find the points in images.

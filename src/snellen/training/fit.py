@@ -240,6 +240,7 @@ def _keep(folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer
             "method": config.evaluate.decoder,
             "window": config.evaluate.window,
             "radius": config.evaluate.radius,
+            "flip": config.evaluate.flip,
         },
         "terms": config.data.terms,
         "parameters": sum(p.numel() for p in model.parameters()),
