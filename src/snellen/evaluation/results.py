@@ -144,7 +144,9 @@ def add_record(file: str | Path, record: Record) -> None:
 
 
 def results_page(records: list[Record], not_run: str = "") -> str:
-    """The Markdown page of all records, a table a data set, and what was not run."""
+    """The Markdown page of all records, a table a data set, comparisons beneath, and what was not run."""
+    from snellen.evaluation.comparisons import CURVES, curves_table, is_masking, masking_table
+
     lines = [
         "# Results",
         "",
@@ -155,7 +157,8 @@ def results_page(records: list[Record], not_run: str = "") -> str:
     for group in dict.fromkeys(r.name.split("/")[0] for r in records):
         lines += [f"## {group}", "", "| record | metric | mean ± sd | 95 % interval | seeds | steps | train | note |"]
         lines += ["|---|---|---|---|---|---|---|---|"]
-        members = [r for r in records if r.name.split("/")[0] == group]
+        everything = [r for r in records if r.name.split("/")[0] == group]
+        members = [r for r in everything if not is_masking(r)]
         for r in members:
             metric = r.metric + (f" / {r.normaliser}" if r.normaliser else "")
             lines.append(
@@ -168,6 +171,20 @@ def results_page(records: list[Record], not_run: str = "") -> str:
         ]
         lines += dict.fromkeys(commands)
         lines.append("")
+        for key, names in CURVES.items():
+            table = curves_table(everything, names)
+            if table:
+                alone = ", ".join(f"`{n}`" for n in names)
+                lines += [
+                    f"### Learning curves of {alone}",
+                    "",
+                    f"![Validation error by steps]({key}.svg)",
+                    "",
+                    *table,
+                    "",
+                ]
+        masking = masking_table(everything)
+        lines += [*masking, ""] if masking else []
     if not_run:
         lines += ["## Not run", "", not_run.strip(), ""]
     return "\n".join(lines)
@@ -175,13 +192,16 @@ def results_page(records: list[Record], not_run: str = "") -> str:
 
 def headline_table(records: list[Record], names: Sequence[str]) -> str:
     """A short Markdown table of some records, each number with the command that made it."""
-    lines = ["| what | mean ± sd over seeds | command (`N` is the seed) |", "|---|---|---|"]
+    lines = ["| record | mean ± sd over seeds | command (`N` is the seed) |", "|---|---|---|"]
     for name in names:
-        for r in records:
-            if r.name == name:
-                metric = r.metric + (f" over {r.normaliser}" if r.normaliser else "")
-                value = f"{r.mean:.2f} ± {r.spread:.2f} {r.unit}"
-                lines.append(f"| {r.name}: {metric}, {len(r.values)} seeds | {value} | `{r.command}` |")
+        found = [r for r in records if r.name == name]
+        for command in dict.fromkeys(r.command for r in found):
+            values = "; ".join(
+                f"{r.metric}{f' over {r.normaliser}' if r.normaliser else ''} {r.mean:.2f} ± {r.spread:.2f} {r.unit}"
+                for r in found
+                if r.command == command
+            )
+            lines.append(f"| {name}, {len(found[0].values)} seeds | {values} | `{command}` |")
     return "\n".join(lines)
 
 
@@ -195,8 +215,14 @@ def with_headlines(readme: str, table: str) -> str:
 
 
 def main(folder: str, page: str, readme: str) -> None:
-    """Write the results page and the README's table."""
+    """Write the results page with its figures, and the README's table."""
+    from snellen.evaluation.comparisons import CURVES, curves_svg
+
     records = read_records(folder)
+    for key, names in CURVES.items():
+        drawn = curves_svg(records, names, key)
+        if drawn:
+            write_atomically(Path(page).with_name(f"{key}.svg"), drawn)
     missing = Path(folder) / "not-run.md"
     write_atomically(Path(page), results_page(records, missing.read_text(encoding="utf-8") if missing.exists() else ""))
     text = Path(readme).read_text(encoding="utf-8")

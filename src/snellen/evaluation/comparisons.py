@@ -1,0 +1,105 @@
+"""Records side by side: the paper's branch-masking table and the learning curves of runs that are compared."""
+
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+
+from snellen.evaluation.drawing import BLUE, GREEN, RED, label, new_figure, tidy
+from snellen.evaluation.results import Record
+
+__all__ = ["CURVES", "curves_svg", "curves_table", "is_masking", "masking_table"]
+
+#: Runs of the same data and steps whose learning curves are drawn together: figure name -> record names.
+CURVES = {"faces5-curves": ("faces5/rcn", "faces5/sumnet")}
+
+_MASKING = re.compile(r"^(?P<data>\w+)/masking/(?P<net>[a-z]+)-(?P<mask>[01]+)(?:/cpu)?$")
+#: The order of the paper's table: which branches are on, the coarsest first.
+_MASKS = ("1000", "0100", "0010", "0001", "1100", "0011", "0111", "1001", "1111")
+_NETS = {"sumnet": "SumNet", "rcn": "RCN"}
+
+
+def is_masking(record: Record) -> bool:
+    """Whether a record is a cell of the branch-masking table, named DATA/masking/NET-MASK."""
+    return _MASKING.match(record.name) is not None
+
+
+def masking_table(records: Sequence[Record]) -> list[str]:
+    """The branch-masking table (Honari et al. 2016, rcn.md 4) as Markdown lines; empty where there are no such records."""
+    cells: dict[str, dict[str, Record]] = {}
+    for r in records:
+        found = _MASKING.match(r.name)
+        if found and r.metric == "nme":
+            cells.setdefault(found["mask"], {})[found["net"]] = r
+    if not cells:
+        return []
+    order = [m for m in _MASKS if m in cells] + sorted(m for m in cells if m not in _MASKS)
+    some = next(iter(next(iter(cells.values())).values()))
+    lines = [
+        "### Branches taken away",
+        "",
+        f"Test error in {some.unit} of {some.normaliser}; a 1 is a branch in use, the coarsest first. A branch that is off gives",
+        "zeros, in training and in the test, as published (the authors' code sums its untrained output).",
+        "",
+        "| branches | " + " | ".join(_NETS.values()) + " |",
+        "|---|" + "---|" * len(_NETS),
+    ]
+    for mask in order:
+        row = [_cell(cells[mask].get(net)) for net in _NETS]
+        lines.append(f"| {mask} | " + " | ".join(row) + " |")
+    lines += ["", f"{some.steps:,} steps, seeds {', '.join(map(str, some.seeds))}; {some.note}. Commands:", ""]
+    lines += [f"- {r.name}: `{r.command}`" for mask in order for r in cells[mask].values()]
+    return lines
+
+
+def _cell(record: Record | None) -> str:
+    if record is None:
+        return "-"
+    spread = f" ± {record.spread:.2f}" if len(record.values) > 1 else ""
+    return f"{record.mean:.2f}{spread}"
+
+
+def _curves(records: Sequence[Record], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """name -> (seeds, validations, 2): step and validation error as a fraction."""
+    found = {r.name: r for r in records if r.metric == "nme" and "curves" in r.extra}
+    return {n: np.asarray(found[n].extra["curves"], dtype=float) for n in names if n in found}
+
+
+def curves_table(records: Sequence[Record], names: Sequence[str]) -> list[str]:
+    """Validation error by step, means over seeds, as Markdown lines; empty unless all of `names` have curves."""
+    curves = _curves(records, names)
+    if len(curves) < len(names):
+        return []
+    steps = [int(s) for s in next(iter(curves.values()))[0, :, 0]]
+    lines = ["| steps | " + " | ".join(map(str, steps)) + " |", "|---|" + "---|" * len(steps)]
+    for name, values in curves.items():
+        means = 100 * values[:, :, 1].mean(axis=0)
+        lines.append(f"| {name}, validation error in % | " + " | ".join(f"{v:.2f}" for v in means) + " |")
+    return lines
+
+
+def curves_svg(records: Sequence[Record], names: Sequence[str], key: str) -> str | None:
+    """The same as an SVG file's text: a thick line the mean over seeds, thin ones the seeds. None where curves lack."""
+    curves = _curves(records, names)
+    if len(curves) < len(names):
+        return None
+    figure = new_figure(3.2, 6.4)
+    figure.patch.set(facecolor="white", alpha=1.0)  # a file of its own is shown on pages of any colour
+    axes = figure.subplots()
+    for (name, values), colour in zip(curves.items(), (BLUE, RED, GREEN), strict=False):
+        for seed in values:
+            axes.plot(seed[:, 0], 100 * seed[:, 1], color=colour, linewidth=0.7, alpha=0.5)
+        mean = values.mean(axis=0)
+        axes.plot(mean[:, 0], 100 * mean[:, 1], color=colour, linewidth=2)
+        label(axes, mean[-1, 0], 100 * mean[-1, 1], name.split("/")[-1], colour)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    tidy(axes, x="steps", y="validation error, % of the normaliser (log scale)")
+    axes.margins(x=0.1)
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": key}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

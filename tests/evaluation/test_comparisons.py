@@ -1,0 +1,53 @@
+"""Tables and figures that put records side by side."""
+
+import re
+
+from snellen.evaluation.comparisons import curves_svg, curves_table, is_masking, masking_table
+from snellen.evaluation.results import Record, results_page
+
+NAMES = ("faces5/rcn", "faces5/sumnet")
+
+
+def record(name, values, curves=None, command="snellen train some --seed N"):
+    mean = sum(values) / len(values)
+    return Record(
+        name=name, metric="nme", unit="%", normaliser="inter-pupil", values=values, interval=[mean, mean],
+        train_seconds=60.0, steps=200, command=command, hardware="2 cores", device="cpu", threads=2,
+        versions={"torch": "2.9"}, commit="abc", date="2026-01-02", pretrained=False, note="a note",
+        seeds=list(range(len(values))), extra={"curves": curves} if curves else {},
+    )  # fmt: skip
+
+
+def test_masking_table_pairs_the_nets_in_the_papers_order():
+    records = [
+        record("faces5/masking/rcn-1111/cpu", [7.0]), record("faces5/masking/sumnet-1111/cpu", [8.0]),
+        record("faces5/masking/rcn-1000/cpu", [10.0, 12.0]), record("faces5/rcn", [6.0]),
+    ]  # fmt: skip
+    assert [is_masking(r) for r in records] == [True, True, True, False]
+    rows = [line for line in masking_table(records) if re.match(r"\| [01]{4} ", line)]
+    assert rows == ["| 1000 | - | 11.00 ± 1.41 |", "| 1111 | 8.00 | 7.00 |"]
+    assert masking_table(records[3:]) == []
+    page = results_page(records)
+    assert page.count("faces5/masking/rcn-1000/cpu") == 1  # in the table's commands, not in the list of records
+    assert "| 1111 | 8.00 | 7.00 |" in page
+
+
+def test_curves_are_means_over_seeds_and_need_every_run():
+    rcn = record(NAMES[0], [6.0, 6.0], [[[50, 0.10], [100, 0.06]], [[50, 0.12], [100, 0.08]]])
+    sumnet = record(NAMES[1], [7.0], [[[50, 0.20], [100, 0.09]]])
+    table = curves_table([rcn, sumnet], NAMES)
+    assert table[0] == "| steps | 50 | 100 |"
+    assert table[2] == "| faces5/rcn, validation error in % | 11.00 | 7.00 |"
+    assert table[3] == "| faces5/sumnet, validation error in % | 20.00 | 9.00 |"
+    assert curves_table([rcn], NAMES) == []
+    assert curves_svg([rcn], NAMES, "k") is None
+
+
+def test_the_curves_figure_follows_its_data_and_repeats():
+    def drawn(last):
+        rcn = record(NAMES[0], [6.0], [[[50, 0.10], [100, last]]])
+        return curves_svg([rcn, record(NAMES[1], [7.0], [[[50, 0.2], [100, 0.09]]])], NAMES, "k")
+
+    assert drawn(0.06) == drawn(0.06)
+    assert drawn(0.06) != drawn(0.05)
+    assert drawn(0.06).startswith("<?xml")
