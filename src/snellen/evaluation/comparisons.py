@@ -40,8 +40,8 @@ def masking_table(records: Sequence[Record]) -> list[str]:
     lines = [
         "### Branches taken away",
         "",
-        f"Test error in {some.unit} of {some.normaliser}; a 1 is a branch in use, the coarsest first. A branch that is off gives",
-        "zeros, in training and in the test, as published (the authors' code sums its untrained output).",
+        f"Test error in {some.unit} of {some.normaliser}; a 1 is a branch in use, the coarsest first. A branch that is off",
+        "gives zeros, in training and in the test, as published (the authors' code sums its untrained output).",
         "",
         "| branches | " + " | ".join(_NETS.values()) + " |",
         "|---|" + "---|" * len(_NETS),

@@ -1,0 +1,94 @@
+"""The share of a training step that preparing the images takes, timed alternately in one process.
+
+    python benchmarks/pipeline_share.py faces5/pipeline faces5-rcn --set data.root=../shared/data/faces5
+
+Reading, augmenting and stacking a batch in the training process (no workers), against forward, backward and update. Images
+are decoded beforehand, as they are in all epochs but the first. Run it on a machine that does nothing else.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+from snellen import api
+from snellen.data import CanvasDataset, StepBatches, build_dataset, training_loader
+from snellen.data.files import AnnotatedImages
+from snellen.evaluation.results import Record, add_record
+from snellen.training.fit import build_model
+from snellen.training.runs import environment
+from snellen.training.task import KeypointTask, make_optimiser
+
+WARM = 3
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", help="record name, e.g. faces5/pipeline")
+    parser.add_argument("recipe")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
+    parser.add_argument("--results", default="results")
+    chosen = parser.parse_args()
+    config = api.resolve(chosen.recipe, {k: yaml.safe_load(v) for k, v in (s.split("=", 1) for s in chosen.set)})
+    samples = build_dataset(config.data, "train")
+    if isinstance(samples, AnnotatedImages):
+        samples.decode_all()
+    else:
+        for i in range(len(samples)):
+            samples[i]
+    model = build_model(config, samples.schema)
+    task = KeypointTask(model, config, samples.schema)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer is attached
+    optimiser = make_optimiser(model, config.train)
+    count, size = WARM + chosen.steps, config.train.batch_size
+    canvases = CanvasDataset(samples, config.data.canvas, config.augment, seed=0)
+    batches = iter(training_loader(canvases, StepBatches(len(canvases), size, count, seed=0)))
+    preparing, updating = [], []
+    for step in range(count):
+        begin = time.perf_counter()
+        batch = next(batches)
+        middle = time.perf_counter()
+        optimiser.zero_grad()
+        task.training_step(batch, step).backward()
+        optimiser.step()
+        preparing.append(middle - begin)
+        updating.append(time.perf_counter() - middle)
+    prepare, update = (sorted(t[WARM:])[chosen.steps // 2] for t in (preparing, updating))
+    share = 100 * prepare / (prepare + update)
+    print(f"{1000 * prepare:.0f} ms to prepare, {1000 * update:.0f} ms to update a batch of {size}: {share:.1f} %")
+    now = environment()
+    # The path of the data is the user's own.
+    settings = ["data.root=DATA" if s.startswith("data.root=") else s for s in chosen.set]
+    flags = f" --set {' '.join(settings)}" if settings else ""
+    add_record(
+        Path(chosen.results) / f"{chosen.record.split('/')[0]}.json",
+        Record(
+            name=chosen.record,
+            metric="share of a training step spent on the images",
+            unit="%",
+            normaliser="",
+            values=[share],
+            interval=[share, share],
+            train_seconds=sum(preparing) + sum(updating),
+            steps=chosen.steps,
+            command=f"python benchmarks/pipeline_share.py {chosen.record} {chosen.recipe}{flags}",
+            hardware=now["hardware"],
+            device="cpu",
+            threads=torch.get_num_threads(),
+            versions=now["versions"],
+            commit=now["commit"],
+            date=now["date"],
+            pretrained=False,
+            note=f"medians over {chosen.steps} steps of {size}: {1000 * prepare:.0f} ms of images, {1000 * update:.0f} ms of "
+            "forward, backward and update; no workers",
+            extra={"prepare_seconds": preparing[WARM:], "update_seconds": updating[WARM:]},
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
