@@ -8,6 +8,7 @@ Runs that are finished are not repeated, so the command can be interrupted and g
 import argparse
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ METRICS = {
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", help="record name, e.g. faces5/rcn")
@@ -40,7 +41,8 @@ def main() -> None:
     parser.add_argument("--note", default="")
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--results", default="results")
-    chosen = parser.parse_args()
+    parser.add_argument("--no-robustness", action="store_true", help="do not measure the error against the box")
+    chosen = parser.parse_args(argv)
     overrides = {key: yaml.safe_load(value) for key, value in (s.split("=", 1) for s in chosen.set)}
     outcomes = [one_seed(chosen, overrides, seed) for seed in chosen.seeds]
     scores = [s for s, _ in outcomes]
@@ -112,7 +114,8 @@ def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -
         scores = json.loads(stored.read_text())["scores"]
     else:
         # The error against the box is measured once: twelve more passes a seed would add nothing.
-        scores = api.evaluate(folder.path, split=chosen.split, robustness=seed == chosen.seeds[0])
+        robustness = seed == chosen.seeds[0] and not chosen.no_robustness
+        scores = api.evaluate(folder.path, split=chosen.split, robustness=robustness)
     with (folder / "metrics.csv").open(newline="") as file:
         curve = [[int(r["step"]), float(r["val/nme"])] for r in csv.DictReader(file)]
     return scores, {**folder.info(), "curve": curve}
