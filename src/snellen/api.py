@@ -114,7 +114,8 @@ def evaluate(
         robustness: also measure the error against box shift and scale.
 
     Returns:
-        JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, ...
+        JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, groups (name:
+        {nme, images}, where the data has named subsets), ...
     """
     from snellen.evaluation.evaluate import evaluate_run
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from real import DATA, needs
 from snellen.config import AugmentConfig, ConfigError, DataConfig
 from snellen.data import AnnotatedImages, CanvasDataset, DataError, build_dataset
 from snellen.data.boxes import face5_box, make_box, square_box
@@ -17,7 +18,6 @@ from snellen.keypoints.formats import Annotation
 from tiny import write_discs
 
 PAIR = Schema("pair", ("left", "right"), swaps=(("left", "right"),))
-FACES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "faces5"
 
 
 # --- files
@@ -214,9 +214,9 @@ def test_a_missing_test_split_is_said(tmp_path):
         build_dataset(config, "test")
 
 
-@pytest.mark.skipif(not FACES.is_dir(), reason="the real faces are not on this machine")
+@needs("faces5")
 def test_real_faces():
-    config = DataConfig(format="mtfl", root=str(FACES), box="mtfl", box_scale=0.95)
+    config = DataConfig(format="mtfl", root=str(DATA / "faces5"), box="mtfl", box_scale=0.95)
     train, val, test = (build_dataset(config, split) for split in ("train", "val", "test"))
     assert len(train) + len(val) == 4151
     assert len(test) == 2019
