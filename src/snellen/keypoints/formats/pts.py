@@ -9,8 +9,8 @@
 
 Points: one row of x and y each, in the order of the schema; every point is given.
 
-Origin: `origin=1` (the default) takes (1, 1) for the centre of the top-left pixel, as 300-W's page says of its
-annotations ("the Matlab convention of 1 being the first index"). y points downwards.
+Origin: `origin=1` (the default) takes (1, 1) for the centre of the top-left pixel: 300-W's page says that its annotations
+are saved "in the matlab convention of 1 being the first index". y points downwards.
 """
 
 import math
