@@ -92,9 +92,11 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
         "point_p95_pixels",
         "grid80",
         "calibration_error",
+        "other_normalisers",
+        "groups",
     )
     return {
-        "scores": [{k: s[k] for k in keep} for s, _ in outcomes],
+        "scores": [{k: s[k] for k in keep if k in s} for s, _ in outcomes],
         "box_jitter": first["box_jitter"],
         "parameters": first["parameters"],
         "curves": [i["curve"] for _, i in outcomes],

@@ -116,7 +116,8 @@ def evaluate(
         flip: average with the answer on the mirror image, or do not; by default as the run's `evaluate.flip` says.
 
     Returns:
-        JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, ...
+        JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, groups (name:
+        {nme, images}, where the data has named subsets), ...
     """
     from snellen.evaluation.evaluate import evaluate_run
 

@@ -122,12 +122,17 @@ def _print_or_refuse(lines: list[str], pattern: str, known: Any) -> None:
 
 def _sentence(scores: dict[str, Any]) -> str:
     low, high = scores["interval"]
+    of_groups = ", ".join(
+        f"{name} {'not known' if g['nme'] is None else format(100 * g['nme'], '.2f') + ' %'} ({g['images']} images)"
+        for name, g in scores["groups"].items()
+    )
     return (
         f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {100 * scores['nme']:.2f} % of "
         f"{scores['normaliser']} (95 % interval {100 * low:.2f} to {100 * high:.2f}), median {100 * scores['median']:.2f} %, "
         f"failures above {100 * scores['failure_threshold']:g} %: {100 * scores['failure_rate']:.1f} %\n"
         f"points: median {scores['point_median_pixels']:.2f} px, 95th percentile {scores['point_p95_pixels']:.2f} px; "
         f"confidence is off by {100 * scores['calibration_error']:.1f} % (expected calibration error)"
+        + (f"\ngroups: {of_groups}" if of_groups else "")
     )
 
 

@@ -48,24 +48,37 @@ def _check_range(name: str, value: Range, low: float, high: float) -> None:
     )
 
 
+def _folders(name: str, value: Any) -> tuple[str, ...]:
+    """Folder names without a slash at their end, each once."""
+    _require(isinstance(value, (list, tuple)), f"{name} is a list of folders, e.g. [helen/trainset], not {value!r}")
+    listed = tuple(str(folder).rstrip("/") for folder in value)
+    _require(len(set(listed)) == len(listed), f"{name} names a folder twice: {', '.join(listed)}; name each once")
+    return listed
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Images, points, and the canvas the network sees.
 
     Attributes:
-        format: how the data is stored: "wings" (drawn on demand), "mtfl" (MTFL lists), "csv" (file, x1, y1, ... rows).
+        format: how the data is stored: "wings" (drawn on demand), "mtfl" (MTFL lists), "pts" (300-W folders), "wflw" (WFLW
+            lists), "csv" (file, x1, y1, ... rows).
         root: folder of the data; not used by "wings".
         annotations: for "csv", the annotation file inside `root`.
         test_annotations: for "csv", the annotation file of the test split; without it there is no test split.
-        schema: name of a built-in schema for "csv"; by default the header names the points.
+        train_folders: for "pts", the folders in `root` to train and validate on, e.g. [afw, helen/trainset].
+        test_groups: for "pts", named groups of folders to test on, e.g. {common: [helen/testset], challenging: [ibug]}; the
+            test is all of them, and each group is scored on its own too.
+        schema: name of a built-in schema for "csv" and "pts"; by default the header names the points ("pts": ibug-68).
         swaps: for "csv", pairs of point names that exchange places in a mirror image, e.g. [[left_eye, right_eye]].
         normaliser: for "csv", two point names whose distance errors are divided by; by default the box of the points.
         terms: terms of the data that bind the trained weights; stored with them and said when they are loaded.
-        origin: coordinate that the files give the centre of the top-left pixel (0 or 1; 0.5 for corner coordinates).
+        origin: coordinate that the files give the centre of the top-left pixel (0 or 1; 0.5 for corner coordinates); by
+            default the format's own: 1 for "pts", 0 for the others.
         train_images: number of wings drawn for training.
         val_images: number of wings drawn for validation.
         test_images: number of wings drawn for the test.
-        val_share: share of the training files (by person for "mtfl") held out for validation.
+        val_share: share of the training files (by person for "mtfl", by photo for "pts") held out for validation.
         channels: 1 for grey, 3 for RGB.
         canvas: (height, width) in pixels of what the network sees.
         box: region shown on the canvas: the whole "image", the paper's face rule "mtfl", or a "square" around the points.
@@ -75,15 +88,17 @@ class DataConfig:
         cache_mb: decoded images kept in memory, in megabytes a process.
     """
 
-    format: Literal["wings", "mtfl", "csv"] = "wings"
+    format: Literal["wings", "mtfl", "pts", "wflw", "csv"] = "wings"
     root: str | None = None
     annotations: str = "annotations.csv"
     test_annotations: str | None = None
+    train_folders: tuple[str, ...] = ()
+    test_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     schema: str | None = None
     swaps: tuple[tuple[str, str], ...] = ()
     normaliser: tuple[str, ...] = ()
     terms: str = ""
-    origin: float = 0.0
+    origin: float | None = None
     train_images: int = 1000
     val_images: int = 100
     test_images: int = 400
@@ -112,12 +127,28 @@ class DataConfig:
             len(self.normaliser) in (0, 2),
             f"data.normaliser is two point names whose distance divides errors, not {list(self.normaliser)}",
         )
+        self._check_folders()
         _require(0 < self.val_share < 1, f"data.val_share must lie between 0 and 1, not {self.val_share}")
         _require(self.on_error in ("raise", "skip"), f"data.on_error is raise or skip, not {self.on_error!r}")
         _require(self.workers >= 0, f"data.workers must be 0 or more, not {self.workers}")
         _require(self.box_scale > 0, f"data.box_scale must be positive, not {self.box_scale}")
         for name in ("train_images", "val_images", "test_images"):
             _require(getattr(self, name) > 0, f"data.{name} must be positive, not {getattr(self, name)}")
+
+    def _check_folders(self) -> None:
+        train, groups = _folders("data.train_folders", self.train_folders), {}
+        _require(
+            isinstance(self.test_groups, Mapping),
+            f"data.test_groups maps names to lists of folders, e.g. {{test: [helen/testset]}}, not {self.test_groups!r}",
+        )
+        for name, listed in self.test_groups.items():
+            where = f"data.test_groups.{name}"
+            groups[name] = _folders(where, listed)
+            _require(bool(groups[name]), f"{where} holds no folder; name one, or leave the group out")
+            both = ", ".join(sorted(set(groups[name]) & set(train)))
+            _require(not both, f"{where} holds {both}, which data.train_folders trains on; take it out of one of them")
+        object.__setattr__(self, "train_folders", train)
+        object.__setattr__(self, "test_groups", groups)
 
 
 @dataclass(frozen=True)

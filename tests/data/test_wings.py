@@ -16,7 +16,7 @@ from snellen.data.wing_occlusion import KINDS, Occluder, paint_occluder
 from snellen.data.wing_textures import splat
 from snellen.data.wings import Wings
 from snellen.geometry import Box, compose, rotation, scaling, transform_points, translation
-from snellen.keypoints.schema import WINGS_12
+from snellen.keypoints.built_in import WINGS_12
 
 MANY = 600
 

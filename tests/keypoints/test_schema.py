@@ -17,7 +17,8 @@ def schema(request):
 
 
 def test_sizes_of_the_built_in_schemas():
-    assert {name: len(get_schema(name)) for name in list_schemas()} == {"mtfl-5": 5, "ibug-68": 68, "wings-12": 12}
+    sizes = {"mtfl-5": 5, "ibug-68": 68, "wflw-98": 98, "wings-12": 12}
+    assert {name: len(get_schema(name)) for name in list_schemas()} == sizes
 
 
 def test_mirroring_twice_restores_the_order(schema):
@@ -53,10 +54,22 @@ def test_flip_order_of_a_face_follows_its_geometry():
     assert midline == [9, 28, 29, 30, 31, 34, 52, 58, 63, 67]
 
 
+def test_wflw_mirrors_by_the_published_mapping():
+    # The mirrored order of public baselines for WFLW (PFLD's Mirror98.txt, PIPNet, mmpose agree), counted from 0.
+    order = get_schema("wflw-98").flip_order
+    assert list(order[:33]) == list(range(32, -1, -1))
+    assert list(order[33:51]) == [46, 45, 44, 43, 42, 50, 49, 48, 47, 37, 36, 35, 34, 33, 41, 40, 39, 38]
+    assert list(order[51:60]) == [51, 52, 53, 54, 59, 58, 57, 56, 55]
+    assert list(order[60:76]) == [72, 71, 70, 69, 68, 75, 74, 73, 64, 63, 62, 61, 60, 67, 66, 65]
+    assert list(order[76:88]) == [82, 81, 80, 79, 78, 77, 76, 87, 86, 85, 84, 83]
+    assert list(order[88:]) == [92, 91, 90, 89, 88, 95, 94, 93, 97, 96]
+
+
 def test_edges_are_indices_of_the_skeleton(schema):
     assert EYES.edges == ((0, 2),)
-    used = {i for edge in schema.edges for i in edge}
-    assert used == set(range(len(schema)))
+    used = {schema.points[i] for edge in schema.edges for i in edge}
+    # Pupils are dots of their own.
+    assert used | {p for p in schema.points if p.endswith("pupil")} == set(schema.points)
     assert len(set(schema.edges)) == len(schema.edges)
 
 
@@ -78,6 +91,16 @@ def test_both_normalisers_of_68_points_by_hand():
     assert schema.default_normaliser == "inter-ocular"
     assert schema.normalising_distance("inter-ocular", xy) == pytest.approx(np.hypot(40, 12))
     # Eye centres (15, 22) and (45, 28).
+    assert schema.normalising_distance("inter-pupil", xy) == pytest.approx(np.hypot(30, 6))
+
+
+def test_both_normalisers_of_98_points_by_hand():
+    xy = np.full((98, 2), 999.0)
+    # Outer corners 60 and 72, pupils 96 and 97, counted from 0.
+    xy[60], xy[72], xy[96], xy[97] = (10, 20), (50, 32), (15, 22), (45, 28)
+    schema = get_schema("wflw-98")
+    assert schema.default_normaliser == "inter-ocular"
+    assert schema.normalising_distance("inter-ocular", xy) == pytest.approx(np.hypot(40, 12))
     assert schema.normalising_distance("inter-pupil", xy) == pytest.approx(np.hypot(30, 6))
 
 

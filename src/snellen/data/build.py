@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from snellen.config import ConfigError, DataConfig, nearest
@@ -12,7 +12,14 @@ from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.memory import InMemory
 from snellen.data.wings import Wings
 from snellen.keypoints import Normaliser, Schema, get_schema
-from snellen.keypoints.formats import Annotation, read_csv, read_mtfl
+from snellen.keypoints.formats import (
+    Annotation,
+    AnnotationError,
+    read_csv,
+    read_mtfl,
+    read_pts_folder,
+    read_wflw,
+)
 
 __all__ = ["SPLITS", "Split", "build_dataset"]
 
@@ -27,8 +34,10 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
     """The data set of one split.
 
     Splits: "wings" draws three disjoint sets; "mtfl" takes `training.txt` (of it `val_share` of the *people* are for
-    validation, so no person is in both) and `testing.txt`; "csv" takes `val_share` of the files, by a hash of their names,
-    and `test_annotations`.
+    validation, so no person is in both) and `testing.txt`; "pts" takes `train_folders` (of them `val_share` of the
+    *photos*: their other faces and mirrored copies stay with them) and the folders of `test_groups`; "wflw" takes its two
+    lists and "csv" `annotations` and `test_annotations`, of the former `val_share` of the files. Shares are drawn by a hash
+    of the name, so a file stays in its split whatever is added or taken away.
 
     Raises:
         DataError, AnnotationError: one sentence with file and row.
@@ -45,15 +54,17 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder; give the path of the data set")
     source = _source(config, root, split)
-    annotations = _read(config, source)
+    annotations, broken = _read(config, source, split)
     if split != "test":
-        annotations = [a for a in annotations if (_held_out(config, a) == (split == "val"))]
+        annotations = [a for a in annotations if _held_out(config, a.file) == (split == "val")]
+        broken = {file: sentence for file, sentence in broken.items() if _held_out(config, file) == (split == "val")}
         if not annotations:
             raise DataError(f"{source}: the {split} split is empty; change data.val_share or add images")
     images = AnnotatedImages(
         annotations,
         root,
         source=source,
+        skipped=list(broken.values()),
         box=config.box,
         box_scale=config.box_scale,
         channels=config.channels,
@@ -66,8 +77,15 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
 
 
 def _source(config: DataConfig, root: Path, split: Split) -> Path:
+    """The annotation file of a split; the root where there are many."""
     if config.format == "mtfl":
         return root / ("testing.txt" if split == "test" else "training.txt")
+    if config.format == "pts":
+        return root
+    if config.format == "wflw":
+        lists = Path("list_98pt_rect_attr_train_test")
+        place = root / lists if (root / lists).is_dir() else root / "WFLW_annotations" / lists
+        return place / f"list_98pt_rect_attr_{'test' if split == 'test' else 'train'}.txt"
     if split != "test":
         return root / config.annotations
     if config.test_annotations is None:
@@ -77,19 +95,53 @@ def _source(config: DataConfig, root: Path, split: Split) -> Path:
     return root / config.test_annotations
 
 
-def _read(config: DataConfig, source: Path) -> list[Annotation]:
+def _read(config: DataConfig, source: Path, split: Split) -> tuple[list[Annotation], dict[str, str]]:
+    """The annotations of a source, and the annotation files that were left out, with a sentence each."""
+    # A format's own origin is the default of its reader.
+    origin = {} if config.origin is None else {"origin": config.origin}
     if config.format == "mtfl":
-        return read_mtfl(source, origin=config.origin)
+        return read_mtfl(source, **origin), {}
+    if config.format == "wflw":
+        return read_wflw(source, **origin), {}
+    if config.format == "pts":
+        return _read_folders(config, source, split, origin)
     schema = get_schema(config.schema) if config.schema else None
-    annotations = read_csv(source, schema=schema, origin=config.origin)
+    annotations = read_csv(source, schema=schema, **origin)
     found = annotations[0].keypoints.schema
     try:
         own = _with_structure(found, config)
     except ValueError as error:
         raise ConfigError(f"data.swaps or data.normaliser do not fit {source}: {error}") from None
     if own == found:
-        return annotations
-    return [replace(a, keypoints=replace(a.keypoints, schema=own)) for a in annotations]
+        return annotations, {}
+    return [replace(a, keypoints=replace(a.keypoints, schema=own)) for a in annotations], {}
+
+
+def _read_folders(
+    config: DataConfig, root: Path, split: Split, origin: dict[str, float]
+) -> tuple[list[Annotation], dict[str, str]]:
+    """300-W: the folders of a split, those of the test marked with their groups."""
+    groups: dict[str, tuple[str, ...]] = dict.fromkeys(config.train_folders, ())
+    if split == "test":
+        listed = dict.fromkeys(folder for folders in config.test_groups.values() for folder in folders)
+        groups = {f: tuple(name for name, folders in config.test_groups.items() if f in folders) for f in listed}
+    if not groups:
+        wanted = (
+            "data.test_groups, e.g. {test: [helen/testset]}, or use --split val"
+            if split == "test"
+            else "data.train_folders, e.g. [helen/trainset]"
+        )
+        raise ConfigError(f"data.format 'pts' has no folders for the {split} split; name them with {wanted}")
+    schema = get_schema(config.schema or "ibug-68")
+    annotations: list[Annotation] = []
+    broken: dict[str, str] = {}
+    for folder, names in groups.items():
+        found, sentences = read_pts_folder(root, folder, schema=schema, groups=names, **origin)
+        annotations += found
+        broken |= sentences
+    if broken and config.on_error == "raise":
+        raise AnnotationError(f"{next(iter(broken.values()))}; or pass --on-error skip to go on without such files")
+    return annotations, broken
 
 
 def _with_structure(schema: Schema, config: DataConfig) -> Schema:
@@ -102,11 +154,15 @@ def _with_structure(schema: Schema, config: DataConfig) -> Schema:
     return schema
 
 
-def _held_out(config: DataConfig, annotation: Annotation) -> bool:
+def _held_out(config: DataConfig, file: str) -> bool:
     """Whether a training file belongs to the validation split: decided by a hash, so it never depends on the order."""
-    key = annotation.file
+    key, path = file, PurePosixPath(file)
     if config.format == "mtfl":
         # LFW files are Person_Name_0001.jpg: all pictures of a person go to one side.
-        key = re.sub(r"_\d+$", "", Path(annotation.file).stem)
+        key = re.sub(r"_\d+$", "", path.stem)
+    elif config.format == "pts":
+        # One photo is one key: 134212_1 and 134212_2 are two of its faces, NAME_mirror is NAME once more. With the folder,
+        # as image_0001 of LFPW's training and test halves are different photos.
+        key = str(path.with_name(re.sub(r"(?<=\d)_\d+$", "", path.stem.removesuffix("_mirror"))))
     digest = hashlib.sha256(key.encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32 < config.val_share

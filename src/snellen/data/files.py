@@ -1,6 +1,7 @@
 """Annotated image files as a data set: decoding, caching, and what to do with broken ones."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ class DataError(ValueError):
 
 
 class AnnotatedImages:
-    """Image files with one annotated object each.
+    """Image files with annotated objects: one sample an object, so a picture with two faces is two samples.
 
     Every file's header is read at construction, so that a missing or unreadable file is found before training starts.
     Decoded images are kept in memory up to `cache_mb`.
@@ -30,12 +31,13 @@ class AnnotatedImages:
     Args:
         annotations: the objects, all of one schema.
         root: folder that the annotations' file names are relative to.
-        source: the annotation file, for messages.
+        source: the annotation file, for messages; an annotation's own `source` goes before it.
         box: rule for the region to look at (data/boxes.py).
         box_scale: its scale or margin.
         channels: 1 or 3.
         on_error: "raise" stops at the first broken file; "skip" leaves broken files out, counted in one warning.
         cache_mb: memory for decoded images, in megabytes.
+        skipped: sentences on files that the reader left out already, counted with those left out here.
 
     Raises:
         DataError: where a file is broken and `on_error` is "raise", or nothing is left.
@@ -52,12 +54,13 @@ class AnnotatedImages:
         channels: int = 1,
         on_error: Literal["raise", "skip"] = "raise",
         cache_mb: int = 2048,
+        skipped: Sequence[str] = (),
     ) -> None:
         self.root, self.source, self.channels, self.on_error = Path(root), str(source), channels, on_error
         self.box, self.box_scale = box, box_scale
-        self._cache: dict[int, Tensor] = {}
+        self._cache: dict[str, Tensor] = {}
         self._room = cache_mb * 1_000_000
-        self.skipped: list[str] = []
+        self.skipped: list[str] = list(skipped)
         kept = []
         for annotation in annotations:
             try:
@@ -66,50 +69,59 @@ class AnnotatedImages:
                 self._broken(annotation, error)
             else:
                 kept.append(annotation)
-        self.annotations = kept
-        self._warn()
+        self._keep(kept)
+
+    def _place(self, annotation: Annotation) -> str:
+        return f"{annotation.source or self.source}, row {annotation.row}"
 
     def _broken(self, annotation: Annotation, error: Exception) -> None:
-        sentence = f"{self.source}, row {annotation.row}: {error}"
+        sentence = f"{self._place(annotation)}: {error}"
         if self.on_error == "raise":
             raise DataError(f"{sentence}; or pass --on-error skip to go on without such files") from None
         self.skipped.append(sentence)
 
-    def _warn(self) -> None:
+    def _keep(self, annotations: list[Annotation]) -> None:
         if self.skipped:
             log.warning("skipped %d files that cannot be read, the first: %s", len(self.skipped), self.skipped[0])
-        if not self.annotations:
+        if not annotations:
             raise DataError(f"{self.source}: no usable image is left; check the root folder {self.root}")
-        self.schema = self.annotations[0].keypoints.schema
+        self.annotations, self.schema = annotations, annotations[0].keypoints.schema
+        #: Files, as the annotations write them; the second object of a file is called `file#2`.
+        self.names, seen = [], Counter[str]()
+        for annotation in annotations:
+            seen[annotation.file] += 1
+            count = seen[annotation.file]
+            self.names.append(annotation.file if count == 1 else f"{annotation.file}#{count}")
 
     def decode_all(self) -> None:
         """Decode every image once, filling the cache; broken ones raise or are left out, as `on_error` says."""
-        broken = set()
-        for i, annotation in enumerate(self.annotations):
+        kept = []
+        for annotation in self.annotations:
             try:
-                self._image(i)
+                self._image(annotation.file)
             except ImageError as error:
                 self._broken(annotation, error)
-                broken.add(i)
-        if broken:
-            kept = [i for i in range(len(self.annotations)) if i not in broken]
-            self.annotations = [self.annotations[i] for i in kept]
-            self._cache = {new: self._cache[old] for new, old in enumerate(kept) if old in self._cache}
-        self._warn()
+            else:
+                kept.append(annotation)
+        self._keep(kept)
 
-    def _image(self, index: int) -> Tensor:
-        if index in self._cache:
-            return self._cache[index]
-        image = read_image(self.root / self.annotations[index].file, channels=self.channels)
+    def _image(self, file: str) -> Tensor:
+        if file in self._cache:
+            return self._cache[file]
+        image = read_image(self.root / file, channels=self.channels)
         if image.nbytes <= self._room:
             self._room -= image.nbytes
-            self._cache[index] = image
+            self._cache[file] = image
         return image
 
     @property
-    def names(self) -> Sequence[str]:
-        """Files, as the annotations write them."""
-        return [a.file for a in self.annotations]
+    def groups(self) -> dict[str, list[int]]:
+        """Positions of the samples of each named subset, in order of appearance; one that holds everything is left out."""
+        positions: dict[str, list[int]] = {}
+        for i, annotation in enumerate(self.annotations):
+            for name in annotation.groups:
+                positions.setdefault(name, []).append(i)
+        return {name: found for name, found in positions.items() if len(found) < len(self.annotations)}
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -117,12 +129,12 @@ class AnnotatedImages:
     def __getitem__(self, index: int) -> Sample:
         annotation = self.annotations[index]
         try:
-            image = self._image(index)
+            image = self._image(annotation.file)
         except ImageError as error:
-            raise DataError(f"{self.source}, row {annotation.row}: {error}") from None
+            raise DataError(f"{self._place(annotation)}: {error}") from None
         height, width = image.shape[-2:]
         try:
             box = make_box(self.box, annotation.keypoints, self.box_scale, width, height)
         except ValueError as error:
-            raise DataError(f"{self.source}, row {annotation.row}: {annotation.file}: {error}") from None
-        return Sample(image, annotation.keypoints, box, annotation.file)
+            raise DataError(f"{self._place(annotation)}: {annotation.file}: {error}") from None
+        return Sample(image, annotation.keypoints, box, self.names[index])

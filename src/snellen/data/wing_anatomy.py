@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from snellen.keypoints.schema import WINGS_12
+from snellen.keypoints.built_in import WINGS_12
 
 __all__ = [
     "CURVES",

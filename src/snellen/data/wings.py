@@ -32,8 +32,9 @@ from snellen.data.wing_anatomy import curve_points, landmarks, sample_knots
 from snellen.data.wing_drawing import draw_specimen, expose, photograph
 from snellen.data.wing_occlusion import Occluder, paint_occluder
 from snellen.geometry import Box, Matrix, compose, rotation, scaling, transform_points, translation
+from snellen.keypoints.built_in import WINGS_12
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
-from snellen.keypoints.schema import WINGS_12, Schema
+from snellen.keypoints.schema import Schema
 
 __all__ = ["Wings"]
 

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 from snellen.config import AugmentConfig, ConfigError, RunConfig, nearest, to_dict
 from snellen.data import SPLITS, InMemory, KeypointDataset, build_dataset
 from snellen.data.files import AnnotatedImages
+from snellen.evaluation.groups import group_scores
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Perturbed, Predictions, load, predict_dataset
 from snellen.training.calibration import reliability
-from snellen.training.metrics import grid80_error, summarise
+from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder, environment, write_atomically
 
 __all__ = ["JITTER_IMAGES", "box_jitter", "evaluate_run", "report_run", "score"]
@@ -31,8 +32,13 @@ SCALES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4)
 JITTER_IMAGES = 200
 
 
-def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> dict[str, Any]:
-    """The numbers of a set of predictions, JSON-able; errors are fractions of the named normaliser."""
+def score(
+    localiser: Localiser,
+    predictions: Predictions,
+    config: RunConfig,
+    groups: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Any]:
+    """The numbers of a set of predictions and of its named groups, JSON-able; errors are fractions of the normaliser."""
     schema = localiser.schema
     normaliser = config.evaluate.normaliser or schema.default_normaliser
     p = predictions
@@ -42,6 +48,7 @@ def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> 
     calibration = reliability(np.clip(p.confidence[known], 0, 1), correct[known])
     result = scores.to_dict()
     result["failure_threshold"] = result.pop("threshold")
+    of_images = image_errors(normalised_errors(p.pred, p.true, schema, normaliser))
     others = [n.name for n in schema.normalisers if n.name != normaliser]
     return {
         **result,
@@ -49,6 +56,7 @@ def score(localiser: Localiser, predictions: Predictions, config: RunConfig) -> 
         "other_normalisers": {n: summarise(p.pred, p.true, schema, n, resamples=1).nme for n in others},
         "grid80": grid80_error(p.pred_canvas, p.true_canvas, schema, normaliser, localiser.canvas),
         "calibration_error": calibration.ece,
+        "groups": {name: dataclasses.asdict(s) for name, s in group_scores(of_images, groups or {}).items()},
     }
 
 
@@ -117,7 +125,7 @@ def evaluate_run(
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # checked against SPLITS above
     changes = config.validation if split == "val" else AugmentConfig()
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
-    scores = score(localiser, predictions, config)
+    scores = score(localiser, predictions, config, _groups(samples))
     jitter = box_jitter(localiser, samples, config) if robustness else []
     result = {
         "run": str(folder.path),
@@ -136,6 +144,10 @@ def evaluate_run(
     record = _record(folder, config, localiser, samples, predictions, jitter, split)
     record.save(folder / f"predictions-{split}")
     return result
+
+
+def _groups(samples: KeypointDataset) -> dict[str, list[int]]:
+    return samples.groups if isinstance(samples, AnnotatedImages) else {}
 
 
 def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any], now: dict[str, Any]) -> None:
@@ -187,6 +199,7 @@ def _record(
         radius_cells=localiser.radius,
         threshold=config.evaluate.failure,
         box_jitter=[JitterPoint(row["kind"], row["amount"], row["nme"]) for row in jitter],
+        groups=_groups(samples),
         config=to_dict(config),
         command=str(info.get("command", "")),
         versions={

@@ -100,6 +100,7 @@ class EvaluationRecord:
         threshold: error of an image above which it counts as a failure, a fraction.
         pck_thresholds: fractions.
         box_jitter: errors at shifted and scaled boxes.
+        groups: positions of the images of each named subset.
         samples: pictures for the gallery.
         coarse_to_fine: heatmaps of one or two images.
         config: the resolved configuration.
@@ -131,6 +132,7 @@ class EvaluationRecord:
     threshold: float = 0.1
     pck_thresholds: tuple[float, ...] = (0.02, 0.05, 0.1)
     box_jitter: list[JitterPoint] = field(default_factory=list)
+    groups: dict[str, list[int]] = field(default_factory=dict)
     samples: list[SampleEntry] = field(default_factory=list)
     coarse_to_fine: list[CoarseToFine] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)

@@ -17,11 +17,11 @@ from snellen.evaluation.drawing import svg
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
 from snellen.evaluation.record import EvaluationRecord
 from snellen.evaluation.shapes import constant_guess_error
-from snellen.keypoints.schema import Schema
-from snellen.training.metrics import KeypointScores, point_errors
+from snellen.evaluation.tables import group_rows, keypoint_table, normaliser_in_words, normaliser_rows, number
+from snellen.training.metrics import KeypointScores
 from snellen.training.runs import write_atomically
 
-__all__ = ["normaliser_in_words", "render_report", "write_report"]
+__all__ = ["render_report", "write_report"]
 
 SPLITS = {"train": "training split", "val": "validation split", "test": "test split"}
 
@@ -71,40 +71,18 @@ def render_report(record: EvaluationRecord) -> str:
         "figures": _figures(record, scores),
         "gallery": _gallery(record),
         "stages": _stages(record),
-        "normalisers": _normalisers(record),
-        "keypoints": _keypoints(record, scores),
+        "groups": group_rows(record, scores),
+        "normalisers": normaliser_rows(record),
+        "keypoints": keypoint_table(record, scores),
         "facts": _facts(record),
         "settings": _flat(record.config),
     }
     return environment.from_string(template).render(context)
 
 
-def normaliser_in_words(schema: Schema, name: str) -> str:
-    """What a normaliser measures, e.g. "the distance from “left eye” to “right eye”"."""
-    for n in schema.normalisers:
-        if n.name == name:
-            return f"the distance from {_ends(n.start)} to {_ends(n.end)}"
-    return {
-        "box": "the square root of the area of the tight box around the true points",
-        "diagonal": "the diagonal of the tight box around the true points",
-        "pixels": "nothing: errors are in pixels of the original image",
-    }[name]
-
-
-def _ends(points: tuple[str, ...]) -> str:
-    names = [f"“{p.replace('_', ' ')}”" for p in points]
-    return names[0] if len(names) == 1 else "the mean of " + " and ".join((", ".join(names[:-1]), names[-1]))
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    if value is None or math.isnan(value):
-        return "not known"
-    return "infinite" if math.isinf(value) else f"{value:,.{digits}f}"
-
-
 def _headline(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any]:
     def shown(value: float | None) -> str:
-        return "not known" if value is None else _number(float(display(record, value)))
+        return "not known" if value is None else number(float(display(record, value)))
 
     def limit(value: float) -> str:
         return f"{float(display(record, value)):g} {unit(record)}"
@@ -117,14 +95,14 @@ def _headline(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any
         "interval": [shown(v) for v in scores.interval],
         "median": shown(scores.median),
         "threshold": limit(scores.threshold),
-        "failures": _number(100 * scores.failure_rate, 1),
+        "failures": number(100 * scores.failure_rate, 1),
         "failed": ""
         if not scores.images
         else f"{round(scores.failure_rate * scores.images):,} of {scores.images:,} images",
-        "auc": _number(scores.auc, 3),
-        "pck": [(limit(t), _number(100 * share, 1)) for t, share in scores.pck],
-        "point_median": _number(scores.point_median_pixels),
-        "point_p95": _number(scores.point_p95_pixels),
+        "auc": number(scores.auc, 3),
+        "pck": [(limit(t), number(100 * share, 1)) for t, share in scores.pck],
+        "point_median": number(scores.point_median_pixels),
+        "point_p95": number(scores.point_p95_pixels),
         "grid80": None if grid80 is None else shown(grid80),
         "guess": None if guess is None else shown(guess),
         "hard": [_name(record, i) for i in hardest(scores.per_keypoint)] if easiest else [],
@@ -149,7 +127,7 @@ def _figures(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Pict
         ),
         "cumulative": (
             figures.figure_cumulative_error,
-            f"Cumulative error curve: {share} % of the images err by at most {threshold}; area {_number(scores.auc, 3)}.",
+            f"Cumulative error curve: {share} % of the images err by at most {threshold}; area {number(scores.auc, 3)}.",
             f"Share of images with at most a given mean error. {share} % stay within {threshold}; the shaded area over "
             "that range, as a fraction of all of it, is the AUC.",
         ),
@@ -197,7 +175,7 @@ def _gallery(record: EvaluationRecord) -> list[dict[str, Any]]:
     for kind in kinds:
         entries = []
         for i, sample in enumerate(s for s in record.samples if s.kind == kind):
-            error = f"{_number(float(display(record, sample.error)))} {unit(record)}"
+            error = f"{number(float(display(record, sample.error)))} {unit(record)}"
             alt = f"{sample.name}: true and predicted points, mean error {error}"
             drawn = svg(figures_images.figure_gallery(record, [sample]), alt, f"{_slug(kind)}-{i}")
             entries.append({"svg": Markup(drawn), "error": error, "name": sample.name})
@@ -223,53 +201,6 @@ def _stages(record: EvaluationRecord) -> list[dict[str, Any]]:
         ]
         views.append({"name": view.name, "note": view.note, "columns": columns, "points": points})
     return views
-
-
-def _normalisers(record: EvaluationRecord) -> list[dict[str, str]]:
-    """The same predictions by every normaliser the schema has."""
-    rows = []
-    for name in record.schema.normaliser_names:
-        scores, factor = record.scores(name), 1 if name == "pixels" else 100
-        words = normaliser_in_words(record.schema, name)
-        low, high = (_number(factor * v) for v in scores.interval)
-        rows.append(
-            {
-                "name": name,
-                "words": "not normalised: pixels of the original image" if name == "pixels" else words,
-                "nme": f"{_number(factor * scores.nme)} {'px' if name == 'pixels' else '%'}",
-                "interval": f"{low} to {high}",
-                "median": _number(factor * scores.median),
-            }
-        )
-    return rows
-
-
-def _keypoints(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any]:
-    pixels = point_errors(record.pred, record.true)
-    judged = record.confidence is not None and record.correct is not None
-    heads = ["no.", "point", "labelled", f"mean, {of_normaliser(record)}", "median, px", "95 % within, px"]
-    rows = []
-    for i, name in enumerate(record.schema.points):
-        known = pixels[:, i][~np.isnan(pixels[:, i])]
-        p50, p95 = np.quantile(known, (0.5, 0.95), method="higher") if len(known) else (math.nan, math.nan)
-        row = [
-            str(i + 1),
-            name.replace("_", " "),
-            f"{len(known):,}",
-            _number(float(display(record, scores.per_keypoint[i]))),
-        ]
-        row += [_number(float(p50)), _number(float(p95))]
-        if record.confidence is not None and record.correct is not None:
-            labelled = ~np.isnan(pixels[:, i])
-            row += [_percent(record.confidence[labelled, i]), _percent(record.correct[labelled, i])]
-        rows.append(row)
-    if judged:
-        heads += ["confidence, %", "right, %"]
-    return {"heads": heads, "rows": rows, "hard": set(hardest(scores.per_keypoint)) if scores.images else set()}
-
-
-def _percent(values: Any) -> str:
-    return f"{100 * float(np.mean(values)):.1f}" if len(values) else "not known"
 
 
 def _facts(record: EvaluationRecord) -> list[tuple[str, str]]:

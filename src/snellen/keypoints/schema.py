@@ -1,15 +1,14 @@
 """Schemas: what the points of a data set are called, which swap in a mirror, how they connect, what errors are divided by."""
 
 import difflib
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GENERIC_NORMALISERS", "IBUG_68", "MTFL_5", "WINGS_12", "Normaliser", "Schema", "get_schema", "list_schemas"]
+__all__ = ["GENERIC_NORMALISERS", "Normaliser", "Schema"]
 
 #: Normalisers every schema has: geometric mean of the points' box sides, diagonal of that box, and 1 (plain pixels).
 GENERIC_NORMALISERS = ("box", "diagonal", "pixels")
@@ -165,122 +164,3 @@ class Schema:
             ),
             description=values.get("description", ""),
         )
-
-
-def _chain(names: Sequence[str], closed: bool = False) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(itertools.pairwise(names))
-    return (*pairs, (names[-1], names[0])) if closed else pairs
-
-
-MTFL_5 = Schema(
-    name="mtfl-5",
-    points=("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"),
-    swaps=(("left_eye", "right_eye"), ("left_mouth", "right_mouth")),
-    skeleton=(
-        ("left_eye", "right_eye"),
-        ("left_eye", "nose"),
-        ("right_eye", "nose"),
-        ("nose", "left_mouth"),
-        ("nose", "right_mouth"),
-        ("left_mouth", "right_mouth"),
-    ),
-    normalisers=(Normaliser("inter-pupil", ("left_eye",), ("right_eye",)),),
-    description="Five face points of MTFL: eye centres, nose tip, mouth corners; left is the left of the image.",
-)
-
-_IBUG = (
-    *(f"jaw_{i:02d}" for i in range(1, 18)),
-    *(f"left_brow_{i}" for i in range(1, 6)),
-    *(f"right_brow_{i}" for i in range(1, 6)),
-    *(f"nose_bridge_{i}" for i in range(1, 5)),
-    *(f"nose_base_{i}" for i in range(1, 6)),
-    *(f"left_eye_{i}" for i in range(1, 7)),
-    *(f"right_eye_{i}" for i in range(1, 7)),
-    *(f"outer_lip_{i:02d}" for i in range(1, 13)),
-    *(f"inner_lip_{i}" for i in range(1, 9)),
-)
-# Mirror pairs of the iBUG order, counted from 1 as in its drawing.
-_IBUG_SWAPS = (
-    *((i, 18 - i) for i in range(1, 9)),
-    *((17 + i, 28 - i) for i in range(1, 6)),
-    *((31 + i, 37 - i) for i in range(1, 3)),
-    (37, 46), (38, 45), (39, 44), (40, 43), (41, 48), (42, 47),
-    (49, 55), (50, 54), (51, 53), (56, 60), (57, 59), (61, 65), (62, 64), (66, 68),
-)  # fmt: skip
-IBUG_68 = Schema(
-    name="ibug-68",
-    points=_IBUG,
-    swaps=tuple((_IBUG[a - 1], _IBUG[b - 1]) for a, b in _IBUG_SWAPS),
-    skeleton=(
-        *_chain(_IBUG[0:17]),
-        *_chain(_IBUG[17:22]),
-        *_chain(_IBUG[22:27]),
-        *_chain(_IBUG[27:31]),
-        *_chain(_IBUG[31:36]),
-        *_chain(_IBUG[36:42], closed=True),
-        *_chain(_IBUG[42:48], closed=True),
-        *_chain(_IBUG[48:60], closed=True),
-        *_chain(_IBUG[60:68], closed=True),
-    ),
-    normalisers=(
-        Normaliser("inter-ocular", (_IBUG[36],), (_IBUG[45],)),
-        # rcn.md 3.6: the eye centres are midpoints of the corner pairs (37, 40) and (43, 46), counted from 1.
-        Normaliser("inter-pupil", (_IBUG[36], _IBUG[39]), (_IBUG[42], _IBUG[45])),
-    ),
-    description="The 68 face points of iBUG / 300-W; left is the left of the image.",
-)
-
-WINGS_12 = Schema(
-    name="wings-12",
-    points=(
-        "costal_break",  # costa at the hinge side
-        "l1_end",
-        "l2_end",
-        "l3_end",
-        "l4_end",
-        "l5_end",
-        "l2_l3_fork",
-        "anterior_crossvein_l3",
-        "anterior_crossvein_l4",
-        "posterior_crossvein_l4",
-        "posterior_crossvein_l5",
-        "l4_l5_fork",
-    ),
-    skeleton=(
-        ("costal_break", "l1_end"),
-        ("l1_end", "l2_end"),
-        ("l2_end", "l3_end"),
-        ("l3_end", "l4_end"),
-        ("l4_end", "l5_end"),
-        ("l2_l3_fork", "l2_end"),
-        ("l2_l3_fork", "anterior_crossvein_l3"),
-        ("anterior_crossvein_l3", "l3_end"),
-        ("anterior_crossvein_l3", "anterior_crossvein_l4"),
-        ("l4_l5_fork", "anterior_crossvein_l4"),
-        ("anterior_crossvein_l4", "posterior_crossvein_l4"),
-        ("posterior_crossvein_l4", "l4_end"),
-        ("posterior_crossvein_l4", "posterior_crossvein_l5"),
-        ("l4_l5_fork", "posterior_crossvein_l5"),
-        ("posterior_crossvein_l5", "l5_end"),
-    ),
-    normalisers=(Normaliser("wing-length", ("l2_l3_fork",), ("l3_end",)),),
-    description="Twelve vein ends and junctions of a fruit fly's wing; a mirrored wing keeps its names.",
-)
-
-_BUILT_IN = {s.name: s for s in (WINGS_12, MTFL_5, IBUG_68)}
-
-
-def list_schemas() -> list[str]:
-    """Names of the built-in schemas."""
-    return sorted(_BUILT_IN)
-
-
-def get_schema(name: str) -> Schema:
-    """A built-in schema by name; a ValueError names the nearest where there is none."""
-    if name not in _BUILT_IN:
-        near = difflib.get_close_matches(name, _BUILT_IN, 3, 0.3)
-        raise ValueError(
-            f"no schema is called {name!r}; built in are {', '.join(list_schemas())}"
-            + (f" (nearest: {near[0]})" if near else "")
-        )
-    return _BUILT_IN[name]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from snellen.keypoints.built_in import get_schema
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.keypoints import Keypoints
-from snellen.keypoints.schema import get_schema
 
 __all__ = ["read_mtfl"]
 

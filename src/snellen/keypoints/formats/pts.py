@@ -1,0 +1,141 @@
+"""`.pts` files of 300-W and its parts (AFW, Helen, LFPW, iBUG), one face a file, beside the picture of the same name::
+
+    version: 1
+    n_points: 68
+    {
+    137.871 173.756
+    ...
+    }
+
+Points: one row of x and y each, in the order of the schema; every point is given.
+
+Origin: `origin=1` (the default) takes (1, 1) for the centre of the top-left pixel: 300-W's page says that its annotations
+are saved "in the matlab convention of 1 being the first index". y points downwards.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snellen.keypoints.built_in import IBUG_68
+from snellen.keypoints.formats.annotations import Annotation, AnnotationError
+from snellen.keypoints.keypoints import Keypoints
+from snellen.keypoints.schema import Schema
+
+__all__ = ["IMAGES", "read_pts", "read_pts_folder"]
+
+#: Endings of pictures, in any case, the preferred one first.
+IMAGES = (".jpg", ".jpeg", ".png")
+
+
+def read_pts(path: str | Path, *, schema: Schema = IBUG_68, origin: float = 1.0) -> Keypoints:
+    """Read one `.pts` file.
+
+    Windows line ends, indentation, tabs, empty rows and a missing `version` or `n_points` are accepted.
+
+    Args:
+        path: the file.
+        schema: the points that it must hold.
+        origin: the coordinate that the file gives the centre of the top-left pixel.
+
+    Raises:
+        AnnotationError: one sentence with file and row.
+    """
+    return _read(Path(path), schema, origin)[0]
+
+
+def _read(path: Path, schema: Schema, origin: float) -> tuple[Keypoints, int]:
+    """The points, and the row of the first."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}); check the path") from None
+    points: list[tuple[float, float]] = []
+    start = 0  # row of the opening brace
+    for row, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
+            continue
+        if text == "}" and start:
+            break
+        if start:
+            points.append(_point(path, row, text))
+        elif text == "{":
+            start = row
+        elif text.startswith("n_points") and text.partition(":")[2].strip() != str(len(schema)):
+            raise AnnotationError(
+                f"{path}, row {row}: {text!r}, but schema {schema.name!r} has {len(schema)} points; leave the file out, or "
+                "name the schema that fits"
+            )
+    else:
+        missing = "'}' after the points" if start else "'{' before the points"
+        raise AnnotationError(f"{path}, row {max(len(lines), 1)}: the file ends without {missing}; copy it again")
+    if len(points) != len(schema):
+        raise AnnotationError(
+            f"{path}, row {row}: {len(points)} points, but schema {schema.name!r} has {len(schema)}; copy the file again"
+        )
+    xy: NDArray[np.float64] = np.array(points) - origin + 0.5
+    return Keypoints.visible(xy, schema), start + 1
+
+
+def _point(path: Path, row: int, text: str) -> tuple[float, float]:
+    try:
+        x, y = map(float, text.split())
+    except ValueError:
+        raise AnnotationError(f"{path}, row {row}: {text!r} is not an x and a y; correct the row") from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise AnnotationError(f"{path}, row {row}: {text!r} is no place in a picture; correct the row")
+    return x, y
+
+
+def read_pts_folder(
+    root: str | Path,
+    folder: str,
+    *,
+    schema: Schema = IBUG_68,
+    origin: float = 1.0,
+    groups: tuple[str, ...] = (),
+) -> tuple[list[Annotation], dict[str, str]]:
+    """Read the `.pts` files of a folder, each with the picture of its name.
+
+    Args:
+        root: folder of the data set.
+        folder: the folder inside it, e.g. "helen/trainset".
+        schema: the points of every file.
+        origin: the coordinate that the files give the centre of the top-left pixel.
+        groups: what the annotations' `groups` shall be.
+
+    Returns:
+        One annotation a sound file, by name; and for every other file its path inside `root` and one sentence with file and
+        row on what is wrong.
+
+    Raises:
+        AnnotationError: where the folder is missing or holds no `.pts` files.
+    """
+    place = Path(root) / folder
+    if not place.is_dir():
+        raise AnnotationError(f"{place} is not a folder; data.root holds 300-W's folders, e.g. helen/trainset")
+    entries = sorted(entry for entry in place.iterdir() if not entry.name.startswith("."))  # macOS leaves ._NAME.pts
+    files = [entry for entry in entries if entry.suffix.lower() == ".pts"]
+    if not files:
+        raise AnnotationError(f"{place} holds no .pts files; give a folder with NAME.pts beside NAME.jpg")
+    pictures: dict[str, Path] = {}
+    for ending in reversed(IMAGES):
+        pictures |= {entry.stem: entry for entry in entries if entry.suffix.lower() == ending}
+    inside = Path(folder).as_posix()
+    annotations, broken = [], {}
+    for file in files:
+        try:
+            keypoints, row = _read(file, schema, origin)
+            if file.stem not in pictures:
+                raise AnnotationError(
+                    f"{file}, row 1: no picture {file.stem} with {', '.join(IMAGES)} is beside it; copy it there"
+                )
+        except AnnotationError as error:
+            broken[f"{inside}/{file.name}"] = str(error)
+        else:
+            picture = f"{inside}/{pictures[file.stem].name}"
+            annotations.append(Annotation(picture, keypoints, row, str(file), groups))
+    return annotations, broken
