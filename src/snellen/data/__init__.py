@@ -4,7 +4,7 @@ from snellen.data.base import KeypointDataset, Sample
 from snellen.data.batches import Batch, CanvasDataset, StepBatches, evaluation_loader, training_loader
 from snellen.data.build import SPLITS, Split, build_dataset
 from snellen.data.files import AnnotatedImages, DataError
-from snellen.data.memory import InMemory
+from snellen.data.views import InMemory, Perturbed, Spread
 from snellen.data.wings import Wings
 
 __all__ = [
@@ -15,8 +15,10 @@ __all__ = [
     "DataError",
     "InMemory",
     "KeypointDataset",
+    "Perturbed",
     "Sample",
     "Split",
+    "Spread",
     "StepBatches",
     "Wings",
     "build_dataset",

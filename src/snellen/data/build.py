@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from snellen.config import ConfigError, DataConfig, nearest
 from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
-from snellen.data.memory import InMemory
+from snellen.data.views import InMemory
 from snellen.data.wings import Wings
 from snellen.keypoints import Normaliser, Schema, get_schema
 from snellen.keypoints.formats import (

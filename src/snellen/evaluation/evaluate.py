@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from snellen.config import AugmentConfig, ConfigError, RunConfig, nearest, to_dict
-from snellen.data import SPLITS, InMemory, KeypointDataset, build_dataset
+from snellen.data import SPLITS, InMemory, KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.groups import group_scores
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
-from snellen.inference import Localiser, Perturbed, Predictions, load, predict_dataset
+from snellen.inference import Localiser, Predictions, load, predict_dataset
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder, environment, write_atomically
@@ -28,7 +28,7 @@ log = logging.getLogger("snellen")
 #: Box shifts, as shares of the box's side, and box scales at which the error is measured again.
 SHIFTS = (0.05, 0.1, 0.15, 0.2)
 SCALES = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4)
-#: Robustness is measured on at most this many images: twelve passes over a large test set would take longer than training.
+#: Robustness is measured on at most this many images: a dozen passes over a large test set would take longer than training.
 JITTER_IMAGES = 200
 
 
@@ -67,34 +67,18 @@ def _within_radius(predictions: Predictions, radius: float) -> np.ndarray[Any, n
 
 
 def box_jitter(localiser: Localiser, samples: KeypointDataset, config: RunConfig) -> list[dict[str, Any]]:
-    """Error against box shift and scale, on the first `JITTER_IMAGES` images: [{kind, amount, nme}, ...]."""
-    part = _First(samples, JITTER_IMAGES)
+    """Error against box shift and scale, on `JITTER_IMAGES` images of the data: [{kind, amount, nme}, ...]."""
+    part = Spread(samples, JITTER_IMAGES)
     normaliser = config.evaluate.normaliser or localiser.schema.default_normaliser
-    rows = []
-    cases = [("shift", 0.0), *(("shift", s) for s in SHIFTS), *(("scale", s) for s in sorted((*SCALES, 1.0)))]
-    for kind, amount in cases:
-        moved = Perturbed(part, shift=amount if kind == "shift" else 0.0, scale=amount if kind == "scale" else 1.0)
-        p = predict_dataset(localiser, moved, batch_size=config.evaluate.batch_size)
-        nme = summarise(p.pred, p.true, localiser.schema, normaliser, resamples=1).nme
-        rows.append({"kind": kind, "amount": amount, "nme": nme})
-    return rows
 
+    def nme(**change: float) -> float:
+        p = predict_dataset(localiser, Perturbed(part, **change), batch_size=config.evaluate.batch_size)
+        return summarise(p.pred, p.true, localiser.schema, normaliser, resamples=1).nme
 
-class _First:
-    """The first images of a data set."""
-
-    def __init__(self, samples: KeypointDataset, count: int) -> None:
-        self.samples, self.count, self.schema = samples, min(count, len(samples)), samples.schema
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.samples.names[: self.count]
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Any:
-        return self.samples[index]
+    unmoved = nme()
+    rows = [("shift", 0.0, unmoved), *(("shift", s, nme(shift=s)) for s in SHIFTS)]
+    rows += [("scale", s, unmoved if s == 1 else nme(scale=s)) for s in sorted((*SCALES, 1.0))]
+    return [{"kind": kind, "amount": amount, "nme": value} for kind, amount, value in rows]
 
 
 def evaluate_run(

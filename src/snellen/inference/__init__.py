@@ -1,6 +1,6 @@
 """Using trained models: load a run, predict on images and on data sets."""
 
 from snellen.inference.localiser import Localiser, load
-from snellen.inference.predictions import Perturbed, Predictions, predict_dataset
+from snellen.inference.predictions import Predictions, predict_dataset
 
-__all__ = ["Localiser", "Perturbed", "Predictions", "load", "predict_dataset"]
+__all__ = ["Localiser", "Predictions", "load", "predict_dataset"]

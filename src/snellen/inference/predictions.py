@@ -1,18 +1,15 @@
 """A model's answers on a data set, at given boxes: what every evaluation starts from."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snellen.config import AugmentConfig
-from snellen.data import CanvasDataset, KeypointDataset, Sample, evaluation_loader
-from snellen.data.augment import keyed_generator
-from snellen.geometry import Box
+from snellen.data import CanvasDataset, KeypointDataset, evaluation_loader
 from snellen.inference.localiser import Localiser
 
-__all__ = ["Perturbed", "Predictions", "predict_dataset"]
+__all__ = ["Predictions", "predict_dataset"]
 
 
 @dataclass(frozen=True)
@@ -32,34 +29,6 @@ class Predictions:
     pred_canvas: NDArray[np.float64]
     true_canvas: NDArray[np.float64]
     confidence: NDArray[np.float64]
-
-
-class Perturbed:
-    """A data set whose boxes are moved or resized, to see how much a model depends on its box.
-
-    Args:
-        samples: the data set.
-        shift: distance to move each box by, as a share of its side, in a direction drawn once an image.
-        scale: factor on each box's side.
-    """
-
-    def __init__(self, samples: KeypointDataset, *, shift: float = 0.0, scale: float = 1.0) -> None:
-        self.samples, self.shift, self.scale, self.schema = samples, shift, scale, samples.schema
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the images."""
-        return self.samples.names
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.samples[index]
-        angle = keyed_generator(7, index).uniform(0, 2 * np.pi)
-        box = sample.box.scaled(self.scale)
-        dx, dy = self.shift * box.width * np.cos(angle), self.shift * box.height * np.sin(angle)
-        return Sample(sample.image, sample.keypoints, Box(*box.shifted(float(dx), float(dy))), sample.name)
 
 
 def predict_dataset(
