@@ -8,6 +8,7 @@ Runs that are finished are not repeated, so the command can be interrupted and g
 import argparse
 import csv
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,34 +38,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--metrics", nargs="+", default=["nme"], choices=METRICS)
+    parser.add_argument("--metrics", nargs="+", default=["nme"], help=f"{', '.join(METRICS)}, nme:NORMALISER")
     parser.add_argument("--note", default="")
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--results", default="results")
+    parser.add_argument("--runs-of", default="", metavar="RECORD", help="score the runs of another record again")
+    parser.add_argument("--flip", action=argparse.BooleanOptionalAction, help="as for snellen evaluate")
+    parser.add_argument("--decoder", help="as for snellen evaluate")
     parser.add_argument("--no-robustness", action="store_true", help="do not measure the error against the box")
     chosen = parser.parse_args(argv)
     overrides = {key: yaml.safe_load(value) for key, value in (s.split("=", 1) for s in chosen.set)}
     outcomes = [one_seed(chosen, overrides, seed) for seed in chosen.seeds]
     scores = [s for s, _ in outcomes]
     info = outcomes[-1][1]
-    flags = " ".join(f"--{s.replace('=', ' ', 1)}" for s in chosen.set if not s.startswith("data.root="))
-    data = " --data.root DATA" if any(s.startswith("data.root=") for s in chosen.set) else ""
-    run = f"runs/{chosen.record.replace('/', '-')}-seedN"
-    command = f"snellen train {chosen.recipe}{data} --seed N{' ' + flags if flags else ''} --name {Path(run).name}"
     for metric in chosen.metrics:
-        name, unit, factor = METRICS[metric]
-        values = [factor * s[metric] for s in scores]
+        name, unit, factor, normaliser = _described(metric, scores[0]["normaliser"])
+        values = [factor * _value(s, metric) for s in scores]
         over_images = [factor * v for v in scores[0]["interval"]] if metric == "nme" else [values[0], values[0]]
         record = Record(
             name=chosen.record,
             metric=name,
             unit=unit,
-            normaliser="" if unit == "px" else scores[0]["normaliser"],
+            normaliser=normaliser,
             values=values,
             interval=mean_interval(values) if len(values) > 1 else over_images,
             train_seconds=sum(i["train_seconds"] for _, i in outcomes) / len(outcomes),
             steps=info["steps"],
-            command=f"{command} && snellen evaluate {run} --split {chosen.split}",
+            command=_command(chosen),
             hardware=info["hardware"],
             device=info["device"],
             threads=info["threads"],
@@ -78,6 +78,37 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)
         print(f"{record.name} {name}: {record.mean:.3f} ± {record.spread:.3f} {unit} {values}")
+
+
+def _described(metric: str, normaliser: str) -> tuple[str, str, float, str]:
+    """Name, unit, factor and normaliser of a metric; "nme:NORMALISER" is the mean error over another distance."""
+    if metric.startswith("nme:"):
+        return f"nme over {metric[4:]}", "%", 100, metric[4:]
+    if metric not in METRICS:
+        raise SystemExit(f"there is no metric {metric!r}; choose of {', '.join(METRICS)}, nme:NORMALISER")
+    name, unit, factor = METRICS[metric]
+    return name, unit, factor, "" if unit == "px" else normaliser
+
+
+def _value(scores: dict[str, Any], metric: str) -> float:
+    return float(scores["other_normalisers"][metric[4:]] if metric.startswith("nme:") else scores[metric])
+
+
+def _command(chosen: argparse.Namespace) -> str:
+    """What a reader types to repeat a seed `N`; the path of the data is the reader's own."""
+    settings = [s.split("=", 1) for s in chosen.set]
+    flags = "".join(f" --{k} {'DATA' if k == 'data.root' else shlex.quote(v)}" for k, v in settings)
+    run = _run(chosen.runs_of or chosen.record, "N")
+    scoring = f"snellen evaluate runs/{run} --split {chosen.split}"
+    if chosen.flip is not None:
+        scoring += " --flip" if chosen.flip else " --no-flip"
+    if chosen.decoder:
+        scoring += f" --decoder {chosen.decoder}"
+    return f"snellen train {chosen.recipe}{flags} --seed N --name {run} && {scoring}"
+
+
+def _run(record: str, seed: int | str) -> str:
+    return f"{record.replace('/', '-')}-seed{seed}"
 
 
 def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
@@ -105,19 +136,22 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
 
 def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train (or resume, or take the finished run) and score; returns the scores and the run's circumstances."""
-    folder = RunFolder(Path(chosen.runs) / f"{chosen.record.replace('/', '-')}-seed{seed}")
+    folder = RunFolder(Path(chosen.runs) / _run(chosen.runs_of or chosen.record, seed))
     if not folder.finished:
         if folder.last_checkpoint.exists():
             api.resume(folder.path)
         else:
             api.train(chosen.recipe, seed=seed, name=folder.path.name, out=str(folder.path.parent), **overrides)
     stored = folder / f"evaluation-{chosen.split}.json"
-    if stored.exists():
+    asked = chosen.flip is not None or chosen.decoder is not None
+    if stored.exists() and not asked and not chosen.runs_of:
         scores = json.loads(stored.read_text())["scores"]
     else:
-        # The error against the box is measured once: twelve more passes a seed would add nothing.
+        # The error against the box is measured once: a dozen more passes a seed would add nothing.
         robustness = seed == chosen.seeds[0] and not chosen.no_robustness
-        scores = api.evaluate(folder.path, split=chosen.split, robustness=robustness)
+        scores = api.evaluate(
+            folder.path, split=chosen.split, robustness=robustness, flip=chosen.flip, decoder=chosen.decoder
+        )
     with (folder / "metrics.csv").open(newline="") as file:
         curve = [[int(r["step"]), float(r["val/nme"])] for r in csv.DictReader(file)]
     return scores, {**folder.info(), "curve": curve}

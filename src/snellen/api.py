@@ -104,6 +104,7 @@ def evaluate(
     on_error: str | None = None,
     robustness: bool = True,
     flip: bool | None = None,
+    decoder: str | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split of its data.
 
@@ -114,6 +115,7 @@ def evaluate(
         on_error: "raise" or "skip" broken files; by default as the run did in training.
         robustness: also measure the error against box shift and scale.
         flip: average with the answer on the mirror image, or do not; by default as the run's `evaluate.flip` says.
+        decoder: "local" or "argmax"; by default the run's.
 
     Returns:
         JSON-able numbers: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images, groups (name:
@@ -121,7 +123,9 @@ def evaluate(
     """
     from snellen.evaluation.evaluate import evaluate_run
 
-    return evaluate_run(run, split=split, data=data, on_error=on_error, robustness=robustness, flip=flip)
+    return evaluate_run(
+        run, split=split, data=data, on_error=on_error, robustness=robustness, flip=flip, decoder=decoder
+    )
 
 
 def report(run: str | Path, *, split: str = "") -> Path:

@@ -83,6 +83,7 @@ def _other(arguments: list[str]) -> int:
         action=argparse.BooleanOptionalAction,
         help="average with the mirror image's answer; by default as trained",
     )
+    evaluate.add_argument("--decoder", help="local (sub-pixel) or argmax; by default as trained")
     report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
     report.add_argument("run", help="run folder that train wrote")
     report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
@@ -101,6 +102,7 @@ def _other(arguments: list[str]) -> int:
             on_error=chosen.on_error,
             robustness=not chosen.no_robustness,
             flip=chosen.flip,
+            decoder=chosen.decoder,
         )
         print(json.dumps(scores, indent=2) if chosen.json else _sentence(scores))
     elif chosen.verb == "report":

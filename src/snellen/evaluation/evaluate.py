@@ -17,6 +17,7 @@ from snellen.evaluation.groups import group_scores
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Predictions, load, predict_dataset
+from snellen.keypoints.codecs import DECODERS
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder, environment, write_atomically
@@ -89,6 +90,7 @@ def evaluate_run(
     on_error: str | None = None,
     robustness: bool = True,
     flip: bool | None = None,
+    decoder: str | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
 
@@ -100,6 +102,12 @@ def evaluate_run(
     localiser = load(run)
     if flip is not None:
         localiser.flip = flip
+    if decoder is not None:
+        if decoder not in DECODERS:
+            raise ConfigError(
+                f"there is no decoder {decoder!r}{nearest(decoder, DECODERS)}; choose {' or '.join(DECODERS)}"
+            )
+        localiser.decoder = decoder  # type: ignore[assignment]  # checked against DECODERS above
     if data is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
     if on_error is not None:
@@ -116,6 +124,7 @@ def evaluate_run(
         "data": config.data.format,
         "split": split,
         "flip": localiser.flip,
+        "decoder": localiser.decoder,
         **scores,
         "box_jitter": jitter,
         "parameters": localiser.card["parameters"],

@@ -19,7 +19,7 @@ from snellen.config import ConfigError
 from snellen.geometry import Box, Matrix, box_map, transform_points, warp
 from snellen.images import read_image
 from snellen.keypoints import Keypoints, Schema
-from snellen.keypoints.codecs import Decoded, decode
+from snellen.keypoints.codecs import Decoded, Decoder, decode
 from snellen.models import create_model
 
 __all__ = ["Localiser", "load"]
@@ -45,7 +45,9 @@ class Localiser:
         self.schema = Schema.from_dict(card["schema"])
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
         self.channels: int = card["channels"]
-        self._decoder = card["decoder"]
+        self._decoder = dict(card["decoder"])
+        #: How positions are read off, "local" or "argmax" (keypoints/codecs.py).
+        self.decoder: Decoder = self._decoder["method"]
         #: Whether the mirror image is asked too and the logits are averaged (cards of old runs do not say).
         self.flip: bool = self._decoder.get("flip", False)
 
@@ -62,7 +64,7 @@ class Localiser:
             # The mirror image's left eye is the right one: maps are mirrored back and their partners exchanged.
             mirrored = self._logits(canvases.flip(-1)).flip(-1)
             logits = (logits + mirrored[:, list(self.schema.flip_order)]) / 2
-        found = decode(logits, self._decoder["method"], window=self._decoder["window"], radius=self._decoder["radius"])
+        found = decode(logits, self.decoder, window=self._decoder["window"], radius=self._decoder["radius"])
         h, w = logits.shape[-2:]
         scale = torch.tensor([self.canvas[1] / w, self.canvas[0] / h])
         return Decoded(found.xy.cpu() * scale, found.confidence.cpu())
