@@ -18,7 +18,13 @@ def test_a_records_command_trains_the_same_configuration():
     spec = importlib.util.spec_from_file_location("record", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    settings = ["data.root=faces", "data.canvas=[64, 48]", "train.lr=0.01", "augment.scale=[0.9, 1.1]", "data.channels=3"]
+    settings = [
+        "data.root=faces",
+        "data.canvas=[64, 48]",
+        "train.lr=0.01",
+        "augment.scale=[0.9, 1.1]",
+        "data.channels=3",
+    ]
     chosen = argparse.Namespace(
         record="faces5/try", recipe="faces5-rcn", set=settings, split="val", runs_of="", flip=True, decoder="argmax"
     )

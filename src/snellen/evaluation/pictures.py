@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from snellen.config import AugmentConfig
 from snellen.data import CanvasDataset, KeypointDataset
+from snellen.evaluation.record import EvaluationRecord, SampleEntry
 from snellen.inference import Localiser
 
-__all__ = ["canvas_picture", "choose", "coarse_to_fine"]
+__all__ = ["canvas_picture", "choose", "coarse_to_fine", "where_they_differ"]
 
 
 def choose(errors: NDArray[np.float64], count: int = 4) -> dict[str, list[int]]:
@@ -60,3 +61,48 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
             )
     maps = [torch.softmax(logits[0].float().flatten(1), dim=-1).unflatten(1, logits.shape[-2:]) for _, logits in stages]
     return [label for label, _ in stages], torch.stack(maps).numpy()
+
+
+def where_they_differ(
+    first: tuple[str, EvaluationRecord],
+    second: tuple[str, EvaluationRecord],
+    localiser: Localiser,
+    samples: KeypointDataset,
+    changes: AugmentConfig,
+    count: int = 4,
+) -> list[SampleEntry]:
+    """The images on which two runs' errors differ most, either way, as gallery rows named after the runs.
+
+    Args:
+        first: a name and the evaluation of a run.
+        second: another of the same images.
+        localiser: either model; the canvas is drawn for it.
+        samples: the images of the split.
+        changes: what was done to them when they were scored.
+        count: images; half of them those on which the first run is better, half the second, so that nothing is picked to
+            please.
+
+    Raises:
+        ValueError: where the two were not scored on the same images and normaliser.
+    """
+    records = [record for _, record in (first, second)]
+    if list(records[0].names) != list(records[1].names) or records[0].normaliser != records[1].normaliser:
+        raise ValueError(
+            f"{records[0].run} and {records[1].run} were scored on different images or by different normalisers; "
+            "evaluate both on one split of one data set"
+        )
+    errors = [record.errors_of_images() for record in records]
+    gap = np.nan_to_num(errors[1] - errors[0])
+    order = np.argsort(gap, kind="stable")
+    shown = [*order[::-1][: count - count // 2], *order[: count // 2]]
+    entries = []
+    for (name, record), error in zip((first, second), errors, strict=True):
+        assert record.pred_canvas is not None and record.true_canvas is not None  # evaluations of runs have them
+        for i in map(int, shown):
+            picture, _ = canvas_picture(localiser, samples, i, changes)
+            entries.append(
+                SampleEntry(
+                    name, picture, record.pred_canvas[i], record.true_canvas[i], float(error[i]), record.names[i]
+                )
+            )
+    return entries

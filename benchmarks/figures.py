@@ -1,0 +1,56 @@
+"""Figures of the paper, from runs that were evaluated.
+
+    python benchmarks/figures.py coarse-to-fine runs/wings-rcn-seed0 docs/coarse-to-fine.png
+    python benchmarks/figures.py beside SumNet=runs/wings-sumnet-seed0 RCN=runs/wings-rcn-seed0 docs/sumnet-beside-rcn.png
+
+Of real data they show its photos: look at them, and mind the data's terms before you publish them.
+"""
+
+import argparse
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from snellen import load
+from snellen.config import AugmentConfig
+from snellen.data import build_dataset
+from snellen.evaluation.figures_images import figure_coarse_to_fine, figure_gallery
+from snellen.evaluation.pictures import where_they_differ
+from snellen.evaluation.record import EvaluationRecord
+from snellen.training.runs import RunFolder
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("figure", choices=("coarse-to-fine", "beside"))
+    parser.add_argument("runs", nargs="+", help="run folders, for `beside` two of the form NAME=FOLDER")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", default="test")
+    chosen = parser.parse_args()
+    if chosen.figure == "coarse-to-fine":
+        _save(
+            figure_coarse_to_fine(EvaluationRecord.load(Path(chosen.runs[0]) / f"predictions-{chosen.split}.npz")),
+            chosen.out,
+        )
+        return
+    named = [tuple(r.split("=", 1)) for r in chosen.runs]
+    if len(named) != 2 or any(len(pair) != 2 for pair in named):
+        parser.error("`beside` takes two runs as NAME=FOLDER")
+    first, second = (
+        (name, EvaluationRecord.load(Path(run) / f"predictions-{chosen.split}.npz")) for name, run in named
+    )
+    config = RunFolder(named[0][1]).config()
+    samples = build_dataset(config.data, chosen.split)
+    changes = config.validation if chosen.split == "val" else AugmentConfig()
+    entries = where_they_differ(first, second, load(named[0][1]), samples, changes)
+    _save(figure_gallery(first[1], entries), chosen.out)
+
+
+def _save(figure: Figure, out: Path) -> None:
+    figure.patch.set(facecolor="white", alpha=1.0)
+    figure.savefig(out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
