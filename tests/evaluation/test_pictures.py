@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from synthetic_record import make_record
 
 from snellen.config import AugmentConfig
 from snellen.data import Wings
 from snellen.evaluation.pictures import where_they_differ
-from synthetic_record import make_record
 
 
 def scored(wings, worse):

@@ -97,7 +97,8 @@ def where_they_differ(
     shown = [*order[::-1][: count - count // 2], *order[: count // 2]]
     entries = []
     for (name, record), error in zip((first, second), errors, strict=True):
-        assert record.pred_canvas is not None and record.true_canvas is not None  # evaluations of runs have them
+        if record.pred_canvas is None or record.true_canvas is None:
+            raise ValueError(f"the evaluation of {record.run} holds no points on the canvas; evaluate the run again")
         for i in map(int, shown):
             picture, _ = canvas_picture(localiser, samples, i, changes)
             entries.append(
