@@ -2,7 +2,7 @@
 
 import re
 
-from snellen.evaluation.comparisons import curves_svg, curves_table, is_masking, masking_table
+from snellen.evaluation.comparisons import curves_svg, curves_table, has_table, masking_table, paired_table
 from snellen.evaluation.results import Record, results_page
 
 NAMES = ("faces5/rcn", "faces5/sumnet")
@@ -23,7 +23,7 @@ def test_masking_table_pairs_the_nets_in_the_papers_order():
         record("faces5/masking/rcn-1111/cpu", [7.0]), record("faces5/masking/sumnet-1111/cpu", [8.0]),
         record("faces5/masking/rcn-1000/cpu", [10.0, 12.0]), record("faces5/rcn", [6.0]),
     ]  # fmt: skip
-    assert [is_masking(r) for r in records] == [True, True, True, False]
+    assert [has_table(r) for r in records] == [True, True, True, False]
     rows = [line for line in masking_table(records) if re.match(r"\| [01]{4} ", line)]
     assert rows == ["| 1000 | - | 11.00 ± 1.41 |", "| 1111 | 8.00 | 7.00 |"]
     assert masking_table(records[3:]) == []
@@ -51,3 +51,15 @@ def test_the_curves_figure_follows_its_data_and_repeats():
     assert drawn(0.06) == drawn(0.06)
     assert drawn(0.06) != drawn(0.05)
     assert drawn(0.06).startswith("<?xml")
+
+
+def test_paired_differences_are_taken_seed_by_seed():
+    base = record("faces68/paired/base/cpu", [5.0, 7.0])
+    better = record("faces68/paired/colour/cpu", [4.5, 6.5])
+    worse = record("faces68/paired/argmax/cpu", [5.2, 7.4])
+    rows = [line for line in paired_table([base, worse, better]) if line.startswith(("| colour", "| argmax"))]
+    # Seeds differ by 2, the rows by a constant 0.5: pairing leaves an interval of no width.
+    assert rows[0] == "| colour | 5.50 | -0.50 | -0.50 to -0.50 |"
+    assert rows[1].startswith("| argmax | 6.30 | +0.30 |")
+    assert paired_table([better]) == []
+    assert has_table(base)

@@ -1,4 +1,4 @@
-"""Records side by side: the paper's branch-masking table and the learning curves of runs that are compared."""
+"""Records side by side: the paper's branch-masking table, one choice changed at a time, learning curves."""
 
 import io
 import re
@@ -8,22 +8,23 @@ import matplotlib
 import numpy as np
 
 from snellen.evaluation.drawing import BLUE, GREEN, RED, label, new_figure, tidy
-from snellen.evaluation.results import Record
+from snellen.evaluation.results import Record, mean_interval
 
-__all__ = ["CURVES", "curves_svg", "curves_table", "is_masking", "masking_table"]
+__all__ = ["CURVES", "curves_svg", "curves_table", "has_table", "masking_table", "paired_table"]
 
 #: Runs of the same data and steps whose learning curves are drawn together: figure name -> record names.
 CURVES = {"faces5-curves": ("faces5/rcn", "faces5/sumnet")}
 
 _MASKING = re.compile(r"^(?P<data>\w+)/masking/(?P<net>[a-z]+)-(?P<mask>[01]+)(?:/cpu)?$")
+_PAIRED = re.compile(r"^(?P<data>\w+)/paired/(?P<row>[^/]+)(?:/cpu)?$")
 #: The order of the paper's table: which branches are on, the coarsest first.
 _MASKS = ("1000", "0100", "0010", "0001", "1100", "0011", "0111", "1001", "1111")
 _NETS = {"sumnet": "SumNet", "rcn": "RCN"}
 
 
-def is_masking(record: Record) -> bool:
-    """Whether a record is a cell of the branch-masking table, named DATA/masking/NET-MASK."""
-    return _MASKING.match(record.name) is not None
+def has_table(record: Record) -> bool:
+    """Whether a record stands in a table of its own: DATA/masking/NET-MASK and DATA/paired/ROW, with /cpu or without."""
+    return _MASKING.match(record.name) is not None or _PAIRED.match(record.name) is not None
 
 
 def masking_table(records: Sequence[Record]) -> list[str]:
@@ -59,6 +60,43 @@ def _cell(record: Record | None) -> str:
         return "-"
     spread = f" ± {record.spread:.2f}" if len(record.values) > 1 else ""
     return f"{record.mean:.2f}{spread}"
+
+
+def paired_table(records: Sequence[Record]) -> list[str]:
+    """Rows that differ from "base" in one choice, as Markdown lines; empty where there is no base.
+
+    Differences are taken seed by seed, so what the seeds share cancels; the interval is that of their mean.
+    """
+    rows = {found["row"]: r for r in records if (found := _PAIRED.match(r.name)) and r.metric == "nme"}
+    base = rows.get("base")
+    if base is None:
+        return []
+    others = sorted((n for n in rows if n != "base"), key=lambda n: rows[n].mean)
+    lines = [
+        "### One choice at a time",
+        "",
+        f"Validation error in {base.unit} of {base.normaliser}. The base has {base.mean:.2f} ± {base.spread:.2f} over seeds",
+        f"{', '.join(map(str, base.seeds))}; a row changes one choice, the rest is the same. Below 0 is better.",
+        "",
+        "| changed | error | change, paired | 95 % interval |",
+        "|---|---|---|---|",
+    ]
+    for name in others:
+        r = rows[name]
+        pairs = [
+            (b, v)
+            for s, v in zip(r.seeds, r.values, strict=True)
+            for t, b in zip(base.seeds, base.values, strict=True)
+            if s == t
+        ]
+        if not pairs:
+            continue
+        gaps = [v - b for b, v in pairs]
+        interval = mean_interval(gaps)
+        words = f"{interval[0]:+.2f} to {interval[1]:+.2f}" if len(gaps) > 1 else "one seed"
+        lines.append(f"| {name} | {r.mean:.2f} | {sum(gaps) / len(gaps):+.2f} | {words} |")
+    lines += ["", "Commands:", "", *(f"- {rows[n].name}: `{rows[n].command}`" for n in ("base", *others))]
+    return lines
 
 
 def _curves(records: Sequence[Record], names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -145,7 +145,7 @@ def add_record(file: str | Path, record: Record) -> None:
 
 def results_page(records: list[Record], not_run: str = "") -> str:
     """The Markdown page of all records, a table a data set, comparisons beneath, and what was not run."""
-    from snellen.evaluation.comparisons import CURVES, curves_table, is_masking, masking_table
+    from snellen.evaluation.comparisons import CURVES, curves_table, has_table, masking_table, paired_table
 
     lines = [
         "# Results",
@@ -158,7 +158,7 @@ def results_page(records: list[Record], not_run: str = "") -> str:
         lines += [f"## {group}", "", "| record | metric | mean ± sd | 95 % interval | seeds | steps | train | note |"]
         lines += ["|---|---|---|---|---|---|---|---|"]
         everything = [r for r in records if r.name.split("/")[0] == group]
-        members = [r for r in everything if not is_masking(r)]
+        members = [r for r in everything if not has_table(r)]
         for r in members:
             metric = r.metric + (f" / {r.normaliser}" if r.normaliser else "")
             lines.append(
@@ -183,8 +183,8 @@ def results_page(records: list[Record], not_run: str = "") -> str:
                     *table,
                     "",
                 ]
-        masking = masking_table(everything)
-        lines += [*masking, ""] if masking else []
+        for table in (masking_table(everything), paired_table(everything)):
+            lines += [*table, ""] if table else []
     if not_run:
         lines += ["## Not run", "", not_run.strip(), ""]
     return "\n".join(lines)
