@@ -1,6 +1,6 @@
 """Where an annotation format counts pixels from, measured by mirror symmetry.
 
-    python benchmarks/origin.py faces5/origin runs/faces5-rcn-10min-seed0 runs/faces5-rcn-10min-seed1 --data ../shared/data/faces5
+    python benchmarks/origin.py faces5/origin runs/faces5-rcn-10min-seed? --data ../shared/data/faces5
 
 A network trained on images and their mirror images cannot learn a sideways offset of the annotations, so what remains as the
 mean signed sideways error of its answers on held-out photos is the offset that the reader has not taken away: near 0 where
@@ -59,7 +59,7 @@ def main() -> None:
         commit=now["commit"],
         date=now["date"],
         pretrained=False,
-        note=f"annotations read with data.origin {config.data.origin:g}; 0 would add one pixel",
+        note=f"annotations read with data.origin {config.data.origin:g}; with 0 it would be one pixel",
         seeds=seeds,
     )
     add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)
