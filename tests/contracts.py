@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from snellen.config import from_dict
 from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_dataset, evaluation_loader, training_loader
 from snellen.models import KeypointOutput
-from snellen.models.trunk import KeypointNet
+from snellen.models.base import KeypointNet
 
 
 def nonzero_gradients(module: nn.Module) -> None:

@@ -9,9 +9,10 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from snellen.models.base import KeypointNet
 from snellen.models.recombinator import RCN
 from snellen.models.sumnet import SumNet
-from snellen.models.trunk import TOPOLOGIES, KeypointNet
+from snellen.models.trunk import TOPOLOGIES
 
 __all__ = ["UnknownChoiceError", "UnknownModelError", "create_model", "list_models", "model_choices", "register_model"]
 
