@@ -180,7 +180,7 @@ def _record(
         canvas_size=localiser.canvas,
         confidence=p.confidence,
         correct=_within_radius(p, localiser.radius),
-        radius_cells=localiser.radius,
+        radius_cells=localiser.radius / localiser.stride,
         threshold=config.evaluate.failure,
         box_jitter=[JitterPoint(row["kind"], row["amount"], row["nme"]) for row in jitter],
         config=to_dict(config),

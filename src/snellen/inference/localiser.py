@@ -34,6 +34,7 @@ class Localiser:
 
     Attributes:
         model: answers heatmaps for canvases (b, c, h, w) in 0..255.
+        stride: side of a heatmap's cell in canvas pixels.
         schema: the points.
         canvas: (height, width) in pixels of what the model sees.
         channels: 1 or 3.
@@ -45,22 +46,28 @@ class Localiser:
         self.schema = Schema.from_dict(card["schema"])
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
         self.channels: int = card["channels"]
+        self.stride: int = model.stride  # type: ignore[assignment]  # every keypoint model has it (models/base.py)
         self._decoder = card["decoder"]
 
     @property
     def radius(self) -> float:
         """Radius in canvas pixels of the disc whose probability mass is a point's confidence."""
-        return float(self._decoder["radius"])
+        return float(self._decoder["radius"]) * self.stride
 
     @torch.inference_mode()
     def locate(self, canvases: Float[Tensor, "b c h w"]) -> Decoded:
         """Points (b, k, 2) in canvas pixels and their confidences (b, k)."""
         device = next(self.model.parameters()).device
         logits = self.model(canvases.to(device).contiguous(memory_format=torch.channels_last)).logits
-        found = decode(logits, self._decoder["method"], window=self._decoder["window"], radius=self._decoder["radius"])
-        h, w = logits.shape[-2:]
-        scale = torch.tensor([self.canvas[1] / w, self.canvas[0] / h])
-        return Decoded(found.xy.cpu() * scale, found.confidence.cpu())
+        found = decode(
+            logits,
+            self._decoder["method"],
+            window=self._decoder["window"],
+            radius=self._decoder["radius"],
+            stride=self.stride,
+            canvas=(canvases.shape[-2], canvases.shape[-1]),
+        )
+        return Decoded(found.xy.cpu(), found.confidence.cpu())
 
     def predict(self, images: Picture | Sequence[Picture], boxes: Sequence[Box] | None = None) -> list[Keypoints]:
         """Find the points in images.

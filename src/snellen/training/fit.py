@@ -235,6 +235,7 @@ def _keep(folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer
         "schema": schema.to_dict(),
         "canvas": list(config.data.canvas),
         "channels": config.data.channels,
+        "stride": model.stride,  # canvas pixels a heatmap cell
         "box": {"rule": config.data.box, "scale": config.data.box_scale},
         "decoder": {
             "method": config.evaluate.decoder,
