@@ -135,7 +135,8 @@ def load(path: str | Path) -> Localiser:
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
         weights = load_file(weights_file)
-        model = create_model(card["model"]["name"], **card["model"]["choices"])
+        # A pretrained backbone's weights are in the run's own file, with all others.
+        model = create_model(card["model"]["name"], load_pretrained=False, **card["model"]["choices"])
         model.load_state_dict(weights)
     except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]

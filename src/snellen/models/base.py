@@ -11,7 +11,7 @@ from snellen.layers.recombine import LearnedUpsample
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast, Preprocess
 
-__all__ = ["KeypointNet", "conv", "parse_mask"]
+__all__ = ["KeypointNet", "conv", "draw_weights", "parse_mask"]
 
 
 def conv(c_in: int, c_out: int, kernel: int, *, norm: str = "none", relu: bool = True) -> nn.Sequential:
