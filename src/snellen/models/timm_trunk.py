@@ -52,8 +52,8 @@ class _Plan:
 class TimmTrunk(nn.Module):
     """A timm backbone's maps at `stride` and coarser.
 
-    Where a backbone has several maps of one stride, the deepest is taken. What lies deeper than the last map taken is not
-    built.
+    Where a backbone has several maps of one stride, the deepest is taken. What lies deeper than the last map taken is left out
+    where timm can, and of no use elsewhere.
 
     Args:
         name: timm's name of the backbone, e.g. "resnet18" or, for one set of pretrained weights, "resnet18.a1_in1k".
