@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from snellen.config import from_dict
 from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_dataset, evaluation_loader, training_loader
 from snellen.models import KeypointOutput
-from snellen.models.trunk import KeypointNet
+from snellen.models.base import KeypointNet
 
 
 def nonzero_gradients(module: nn.Module) -> None:
@@ -119,12 +119,13 @@ class ModelContract:
         return 255 * torch.rand(batch, self.channels, *(size or self.size), generator=noise)
 
     @pytest.mark.parametrize("batch", [1, 3])
-    def test_logits_have_the_size_of_the_canvas(self, batch):
+    def test_cells_of_the_logits_cover_the_canvas(self, batch):
         model = self.model()
         for size in (*self.sizes, (model.minimum_size, model.minimum_size)):
             output = model(self.canvases(batch, size))
             assert isinstance(output, KeypointOutput)
-            assert output.logits.shape == (batch, self.keypoints, *size)
+            cells = [-(-side // model.stride) for side in size]
+            assert output.logits.shape == (batch, self.keypoints, *cells)
             assert output.logits.isfinite().all()
 
     def test_too_small_a_canvas_is_told_the_size_that_works(self):
@@ -156,7 +157,7 @@ class ModelContract:
         groups = model.parameter_groups()
         assert list(groups) == ["trunk", "branch", "mixing"]
         ids = [id(p) for group in groups.values() for p in group]
-        weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d)}
+        weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
         assert len(ids) == len(set(ids))
         assert set(ids) - {id(p) for p in groups["mixing"]} == weights
 

@@ -67,6 +67,12 @@ def test_imports_cost_no_more_than_they_must():
     assert imported(light, "torch", "torchvision", "timm", "lightning", "jsonargparse", "matplotlib") == ["torch"]
 
 
+def test_timm_is_imported_when_one_of_its_backbones_is_built():
+    ask = "from snellen.models import create_model, list_models, model_choices\nlist_models(); model_choices('rcn')\n"
+    assert imported(ask + "create_model('rcn5', aggregate='fpn')", "timm", "torchvision", "lightning") == []
+    assert imported(ask + "create_model('rcn', backbone='timm:test_resnet')", "timm") == ["timm"]
+
+
 # --- forgiving
 
 

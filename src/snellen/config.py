@@ -285,8 +285,9 @@ class EvaluateConfig:
     Attributes:
         normaliser: what errors are divided by; empty takes the schema's default.
         decoder: "local" (sub-pixel) or "argmax" (the paper's).
-        window: half side in cells of the local decoder's window.
-        radius: radius in cells of the disc whose probability mass is a point's confidence.
+        window: half side in heatmap cells of the local decoder's window.
+        radius: radius in heatmap cells, each the model's `stride` canvas pixels wide, of the disc whose probability mass is a
+            point's confidence.
         flip: answer also on the mirror image and average the logits; costs twice the time.
         failure: error over the normaliser above which an image counts as failed.
         batch_size: images at a time.

@@ -68,6 +68,50 @@ def test_an_unknown_target_is_refused():
         axis_targets(torch.zeros(1, 1), 4, "soft")
 
 
+# --- strides
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([1, 2, 4, 8]), st.integers(17, 90), st.integers(17, 90), st.floats(0, 1), st.floats(0, 1),
+    st.sampled_from(["hard", "split", "gauss"]),
+)  # fmt: skip
+def test_positions_survive_encoding_and_decoding_at_any_size_and_stride(stride, height, width, u, v, kind):
+    """In canvas pixels, the last cells included, which reach past a canvas that the stride does not divide."""
+    x, y = torch.tensor([[u * width]]), torch.tensor([[v * height]])
+    size = (-(-height // stride), -(-width // stride))
+    maps = encode(x / stride, y / stride, kind, size=size)
+    true = torch.stack((x, y), dim=-1)
+    cell = decode(maps, "argmax", stride=stride, canvas=(height, width)).xy
+    assert (cell - true).abs().max() <= stride * (0.5 + 1e-4)
+    assert (cell <= torch.tensor([width, height])).all()
+    inside = (true / stride >= 0.5).all() and (true / stride <= torch.tensor([size[1], size[0]]) - 0.5).all()
+    if kind == "split" and inside:
+        fine = decode(maps, "local", stride=stride, canvas=(height, width)).xy
+        torch.testing.assert_close(fine, true, atol=1e-3 * stride, rtol=0)
+
+
+def test_a_planted_cell_is_decoded_to_the_canvas_by_hand():
+    logits = torch.zeros(1, 1, 13, 21)  # a canvas of 51 x 83 at stride 4
+    logits[0, 0, 5, 7] = 50.0
+    for method in DECODERS:
+        found = decode(logits, method, stride=4, radius=2.5)
+        torch.testing.assert_close(found.xy, torch.tensor([[[30.0, 22.0]]]), atol=1e-3, rtol=0)
+        assert found.confidence.item() == pytest.approx(1, abs=1e-4)  # the radius is in cells
+    # The centre of the last cell of 49 pixels lies at 50: outside, so on the border.
+    logits = torch.zeros(1, 1, 13, 13)
+    logits[0, 0, 12, 12] = 50.0
+    assert decode(logits, "argmax", stride=4).xy.tolist() == [[[50.0, 50.0]]]
+    assert decode(logits, "argmax", stride=4, canvas=(49, 51)).xy.tolist() == [[[50.0, 49.0]]]
+
+
+def test_confidence_does_not_change_with_the_stride():
+    logits = torch.randn(2, 3, 12, 9, generator=torch.Generator().manual_seed(0)) * 3
+    one, four = decode(logits), decode(logits, stride=4)
+    assert torch.equal(one.confidence, four.confidence)
+    assert torch.equal(4 * one.xy, four.xy)
+
+
 # --- decoding
 
 

@@ -4,7 +4,7 @@ import torch
 from snellen.layers.contrast import local_contrast_normalise
 from snellen.models import Preprocess
 
-CONTRASTS = ("lcn", "image", "fixed")
+CONTRASTS = ("lcn", "image", "fixed", "imagenet")
 
 
 def canvas(channels, batch=2):
@@ -35,7 +35,7 @@ def test_grey_of_pure_colours_is_their_luma():
     assert luma == pytest.approx([0.299, 0.587, 0.114], abs=1e-6)
 
 
-@pytest.mark.parametrize("contrast", CONTRASTS)
+@pytest.mark.parametrize("contrast", ["lcn", "image", "fixed"])  # ImageNet's numbers differ by colour
 def test_a_grey_picture_is_the_same_in_colour(contrast):
     grey = canvas(1)
     torch.testing.assert_close(Preprocess(1, contrast)(grey.repeat(1, 3, 1, 1)), Preprocess(1, contrast)(grey))
@@ -51,6 +51,12 @@ def test_contrasts_do_what_they_say():
     torch.testing.assert_close(standard.std(dim=(1, 2, 3), correction=0), torch.ones(2))
     fixed = Preprocess(1, "fixed")(torch.tensor([0.0, 127.5, 255.0]).view(1, 1, 1, 3))
     assert fixed.flatten().tolist() == [-2.0, 0.0, 2.0]
+    mean, deviation = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    for add, expected in ((0.0, 0.0), (deviation, 1.0)):
+        colour = Preprocess(3, "imagenet")((mean + add).view(1, 3, 1, 1))
+        torch.testing.assert_close(colour, torch.full((1, 3, 1, 1), expected), atol=1e-5, rtol=0)
+    grey = Preprocess(1, "imagenet")(torch.full((1, 1, 1, 1), 255 * 0.449))
+    assert grey.item() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("contrast", ["lcn", "image"])
@@ -72,7 +78,7 @@ def test_autocast_keeps_float32(contrast):
 def test_refusals():
     with pytest.raises(ValueError, match="channels=2 is not possible; give 1"):
         Preprocess(2)
-    with pytest.raises(ValueError, match="contrast='clahe' is not known; give one of lcn, image, fixed"):
+    with pytest.raises(ValueError, match="contrast='clahe' is not known; give one of lcn, image, fixed, imagenet"):
         Preprocess(1, "clahe")
     with pytest.raises(ValueError, match="the canvas has 4 channels"):
         Preprocess()(canvas(4))

@@ -14,8 +14,12 @@ from snellen.models import (
     register_model,
     registry,
 )
+from snellen.models.aggregate import AGGREGATES, FPN, Recombine, ScoreSum, UNet
+from snellen.models.pyramid import PyramidNet
 
-PRESETS = ["rcn5", "rcn5-bn", "rcn5-skip", "rcn68", "rcn68-released", "rcn68-skip", "sumnet5", "sumnet68"]
+PAPERS = ["rcn5", "rcn5-bn", "rcn5-skip", "rcn68", "rcn68-released", "rcn68-skip", "sumnet5", "sumnet68"]
+PRESETS = sorted([*PAPERS, "rcn", "unet", "fpn"])
+TIMM = {"backbone": "timm:test_resnet", "features": 8}  # timm's smallest, for tests
 
 
 def test_list_models():
@@ -38,7 +42,8 @@ def test_presets_are_the_papers_networks(name, parameters):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_model_is_rebuilt_from_its_config(name):
-    model = create_model(name, width=0.25, keypoints=4, channels=3)
+    small = {"width": 0.25} if name in PAPERS else TIMM
+    model = create_model(name, keypoints=4, channels=3, **small)
     config = json.loads(json.dumps(model.config))
     again = create_model(config["name"], **config["choices"])
     assert again.config == model.config
@@ -68,7 +73,28 @@ def test_one_choice_turns_one_model_into_the_other():
     assert create_model("rcn5", aggregate="recombine-skip").choices == create_model("rcn5-skip").choices
 
 
+def test_aggregates_of_a_timm_backbone_are_one_choice_apart():
+    parts = {name: create_model("rcn", aggregate=name, **TIMM).branch for name in AGGREGATES}
+    assert [type(p) for p in parts.values()] == [Recombine, Recombine, ScoreSum, UNet, FPN]
+    assert model_choices("rcn", aggregate="unet") == model_choices("unet")
+    assert model_choices("rcn", aggregate="fpn") == model_choices("fpn")
+    assert isinstance(create_model("rcn5", aggregate="fpn"), PyramidNet)
+    assert isinstance(create_model("rcn", backbone="rcn5"), RCN)
+
+
+def test_defaults_follow_the_backbone():
+    timm, papers = model_choices("rcn"), model_choices("rcn5", aggregate="unet")
+    given = ("stride", "features", "norm", "contrast", "branches", "keypoints")
+    assert [timm[k] for k in given] == [4, 64, "batch", "fixed", None, 5]
+    assert [papers[k] for k in given] == [1, 32, "none", "lcn", 5, 5]
+    assert model_choices("rcn5", aggregate="fpn", backbone="rcn68")["features"] == 64
+    assert model_choices("rcn", pretrained=True)["contrast"] == "imagenet"
+    assert model_choices("rcn", pretrained=True, contrast="lcn")["contrast"] == "lcn"
+    assert model_choices("rcn", aggregate="sum")["mixing"] == "map"
+
+
 def test_a_mask_may_come_as_a_number():
+    assert model_choices("rcn", branch_mask=11, branches=4)["branch_mask"] == "0011"
     assert model_choices("rcn5", branch_mask=11, branches=4)["branch_mask"] == "0011"
     assert model_choices("rcn5", branch_mask=10001)["branch_mask"] == "10001"
 
@@ -112,6 +138,28 @@ def test_the_nearest_name_comes_first():
         ("sumnet5", {"upsample": "learned"}, "concatenates nothing"),
         ("sumnet5", {"zero_nonmax": True}, "concatenates nothing"),
         ("sumnet5", {"map_size": (80, 80)}, "only mixing='pixel'"),
+        ("rcn5", {"backbone": "resnet18"}, "and timm:NAME, e.g. timm:resnet18"),
+        ("rcn5", {"stride": 4}, "stride=4 makes no sense with backbone='rcn5'"),
+        ("rcn5", {"features": 64}, "take width"),
+        ("rcn5", {"pretrained": True}, "no pretrained weights; take a timm backbone"),
+        ("rcn5", {"aggregate": "unet", "kernel": "5x5"}, "kernel='5x5' makes no sense with aggregate='unet'"),
+        ("rcn5", {"aggregate": "unet", "stride": 2}, "stride=2 makes no sense with backbone='rcn5'"),
+        ("rcn5", {"aggregate": "fpn", "branches": 8}, "all values are 4, 5, 6, 7"),
+        ("rcn5", {"contrast": "imagnet"}, "nearest: imagenet"),
+        ("rcn", {"kernel": "3x3"}, "kernel='3x3' makes no sense with backbone='timm:resnet18'"),
+        ("rcn", {"upsample": "learned"}, "enlarges by repetition"),
+        ("rcn", {"zero_nonmax": True}, "2x2 pool"),
+        ("rcn", {"extra_fine": True}, "take more features"),
+        ("rcn", {"width": 0.5}, "its own widths"),
+        ("rcn", {"mixing": "map"}, "it sums no maps"),
+        ("rcn", {"aggregate": "sum", "mixing": "pixel"}, "take mixing='map'"),
+        ("rcn", {"aggregate": "sum", "map_size": (80, 80)}, "only mixing='pixel'"),
+        ("rcn", {"stride": 3}, "a power of two"),
+        ("rcn", {"stride": True}, "a power of two"),
+        ("rcn", {"features": 0}, "a whole number of channels"),
+        ("rcn", {"pretrained": 1}, "false, true, or the path"),
+        ("rcn", {"branches": True}, "branches=True"),
+        ("rcn", {"backbone": "timm:test_resnet", "branch_mask": "101"}, "does not fit 4 branches"),
         ("sumnet5", {"mixing": "pixel", "map_size": (80,)}, "two whole numbers"),
         ("sumnet5", {"mixing": "pixel", "map_size": "80"}, "two whole numbers"),
     ],

@@ -189,7 +189,7 @@ def _record(
         canvas_size=localiser.canvas,
         confidence=p.confidence,
         correct=_within_radius(p, localiser.radius),
-        radius_cells=localiser.radius,
+        radius_cells=localiser.radius / localiser.stride,
         threshold=config.evaluate.failure,
         box_jitter=[JitterPoint(row["kind"], row["amount"], row["nme"]) for row in jitter],
         groups=_groups(samples),

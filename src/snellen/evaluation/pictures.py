@@ -43,24 +43,26 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
     which shows what each resolution adds.
 
     Returns:
-        Labels of the stages and probabilities (stages, k, h, w). One stage, "all", for a model without branches.
+        Labels of the stages and probabilities (stages, k, h, w), maps that cover the canvas from border to border.
     """
     model: Any = localiser.model
-    branches = localiser.card["model"]["choices"].get("branches")
     batch = canvas[None].contiguous(memory_format=torch.channels_last)
-    if not branches:
-        stages = [("all", model(batch).logits)]
-    else:
-        stages = []
-        for used in range(1, branches + 1):
-            cell = 2 ** (branches - used)
-            h, w = (max(1, side // cell) for side in localiser.canvas)
-            mask = "1" * used + "0" * (branches - used)
-            stages.append(
-                (f"up to {w} x {h}" if used > 1 else f"{w} x {h} alone", model(batch, branch_mask=mask).logits)
-            )
-    maps = [torch.softmax(logits[0].float().flatten(1), dim=-1).unflatten(1, logits.shape[-2:]) for _, logits in stages]
-    return [label for label, _ in stages], torch.stack(maps).numpy()
+    labels, maps = [], []
+    for used, reduction in enumerate(reversed(model.reductions), start=1):
+        h, w = (max(1, side // reduction) for side in localiser.canvas)
+        labels.append(f"up to {w} x {h}" if used > 1 else f"{w} x {h} alone")
+        logits = model(batch, branch_mask="1" * used + "0" * (model.branches - used)).logits
+        probability = torch.softmax(logits[0].float().flatten(1), dim=-1).unflatten(1, logits.shape[-2:])
+        maps.append(_cut(probability, model.stride, localiser.canvas))
+    return labels, torch.stack(maps).numpy()
+
+
+def _cut(maps: torch.Tensor, stride: int, canvas: tuple[int, int]) -> torch.Tensor:
+    """Maps (k, h, w) as they are where their cells divide the canvas, else at its size, without what lies outside."""
+    height, width = canvas
+    if height % stride == 0 and width % stride == 0:
+        return maps
+    return maps.repeat_interleave(stride, 1).repeat_interleave(stride, 2)[:, :height, :width]
 
 
 def where_they_differ(

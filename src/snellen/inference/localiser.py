@@ -34,6 +34,7 @@ class Localiser:
 
     Attributes:
         model: answers heatmaps for canvases (b, c, h, w) in 0..255.
+        stride: side of a heatmap's cell in canvas pixels.
         schema: the points.
         canvas: (height, width) in pixels of what the model sees.
         channels: 1 or 3.
@@ -45,6 +46,7 @@ class Localiser:
         self.schema = Schema.from_dict(card["schema"])
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
         self.channels: int = card["channels"]
+        self.stride: int = model.stride  # type: ignore[assignment]  # every keypoint model has it (models/base.py)
         self._decoder = dict(card["decoder"])
         #: How positions are read off, "local" or "argmax" (keypoints/codecs.py).
         self.decoder: Decoder = self._decoder["method"]
@@ -54,20 +56,30 @@ class Localiser:
     @property
     def radius(self) -> float:
         """Radius in canvas pixels of the disc whose probability mass is a point's confidence."""
-        return float(self._decoder["radius"])
+        return float(self._decoder["radius"]) * self.stride
 
     @torch.inference_mode()
     def locate(self, canvases: Float[Tensor, "b c h w"]) -> Decoded:
         """Points (b, k, 2) in canvas pixels and their confidences (b, k)."""
         logits = self._logits(canvases)
         if self.flip:
+            if canvases.shape[-1] % self.stride:
+                raise ValueError(
+                    f"a canvas {canvases.shape[-1]} pixels wide cannot be averaged with its mirror image: the heatmaps' stride "
+                    f"of {self.stride} does not divide it; evaluate with --no-flip"
+                )
             # The mirror image's left eye is the right one: maps are mirrored back and their partners exchanged.
             mirrored = self._logits(canvases.flip(-1)).flip(-1)
             logits = (logits + mirrored[:, list(self.schema.flip_order)]) / 2
-        found = decode(logits, self.decoder, window=self._decoder["window"], radius=self._decoder["radius"])
-        h, w = logits.shape[-2:]
-        scale = torch.tensor([self.canvas[1] / w, self.canvas[0] / h])
-        return Decoded(found.xy.cpu() * scale, found.confidence.cpu())
+        found = decode(
+            logits,
+            self.decoder,
+            window=self._decoder["window"],
+            radius=self._decoder["radius"],
+            stride=self.stride,
+            canvas=(canvases.shape[-2], canvases.shape[-1]),
+        )
+        return Decoded(found.xy.cpu(), found.confidence.cpu())
 
     def _logits(self, canvases: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         device = next(self.model.parameters()).device
@@ -140,7 +152,8 @@ def load(path: str | Path) -> Localiser:
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
         weights = load_file(weights_file)
-        model = create_model(card["model"]["name"], **card["model"]["choices"])
+        # A pretrained backbone's weights are in the run's own file, with all others.
+        model = create_model(card["model"]["name"], load_pretrained=False, **card["model"]["choices"])
         model.load_state_dict(weights)
     except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -1,7 +1,10 @@
 """Between coordinates and heatmaps: training targets one way, positions with a confidence the other way.
 
-A heatmap over an (h, w) grid covers the canvas [0, w] x [0, h]; cell (i, j) is centred at (j + 0.5, i + 0.5). The softmax
-over all h * w cells is the model's distribution over where a point lies (papers: Honari et al. 2016, section 3).
+A heatmap of `stride` s has a cell for every s x s pixels of the canvas, from its top-left corner (0, 0): cell (i, j)
+covers [j s, (j + 1) s] x [i s, (i + 1) s] and is centred at ((j + 0.5) s, (i + 0.5) s). An (H, W) canvas needs
+ceil(H / s) by ceil(W / s) cells; where s does not divide, the last ones reach past the canvas's border. A position in cells
+is the canvas position over s, with nothing added. The softmax over all cells is the model's distribution over where a point
+lies (papers: Honari et al. 2016, section 3, where s is 1).
 
 Targets are products of one distribution a row and one a column, so a cross-entropy never builds a dense target map::
 
@@ -28,9 +31,9 @@ class Decoded(NamedTuple):
     """Positions read off heatmaps.
 
     Attributes:
-        xy: (b, k, 2), heatmap cells times nothing: canvas coordinates where canvas and heatmap have one size.
-        confidence: (b, k), the probability mass within `radius` cells of `xy`: the model's own estimate of how likely the
-            true point lies that close.
+        xy: (b, k, 2), canvas pixels.
+        confidence: (b, k), the probability mass within `radius` cells of `xy`, which is `radius` times stride pixels: the
+            model's own estimate of how likely the true point lies that close.
     """
 
     xy: Float[Tensor, "b k 2"]
@@ -90,6 +93,8 @@ def decode(
     *,
     window: int = 2,
     radius: float = 2.5,
+    stride: int = 1,
+    canvas: tuple[int, int] | None = None,
 ) -> Decoded:
     """Positions and confidences from pre-softmax heatmaps.
 
@@ -102,10 +107,21 @@ def decode(
         method: "argmax" or "local".
         window: half side of the local window, in cells; 2 is 5 x 5.
         radius: radius in cells of the disc whose mass is the confidence.
+        stride: side of a cell in canvas pixels.
+        canvas: (height, width) in pixels; where given, answers in the part of the last cells that lies outside are moved
+            onto the border.
+
+    Returns:
+        Positions in canvas pixels, and confidences.
+
+    Raises:
+        ValueError: for an unknown `method`.
 
     >>> maps = torch.zeros(1, 1, 8, 8); maps[0, 0, 2, 5] = 20.0
     >>> decode(maps, "argmax").xy
     tensor([[[5.5000, 2.5000]]])
+    >>> decode(maps, "argmax", stride=4).xy
+    tensor([[[22., 10.]]])
     """
     if method not in DECODERS:
         raise ValueError(f"decoder {method!r} is not known; choose one of {', '.join(DECODERS)}")
@@ -123,5 +139,8 @@ def decode(
         rows = torch.arange(h, device=logits.device, dtype=torch.float32) + 0.5
         x = (near.sum(dim=-2) * columns).sum(dim=-1) / mass
         y = (near.sum(dim=-1) * rows).sum(dim=-1) / mass
-    xy = torch.stack((x, y), dim=-1)
-    return Decoded(xy, window_mass(probability, xy, radius))
+    cells = torch.stack((x, y), dim=-1)
+    xy = cells * stride
+    if canvas is not None:
+        xy = torch.stack((xy[..., 0].clamp(max=canvas[1]), xy[..., 1].clamp(max=canvas[0])), dim=-1)
+    return Decoded(xy, window_mass(probability, cells, radius))

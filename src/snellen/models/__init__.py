@@ -1,5 +1,6 @@
 """Networks that turn a canvas into keypoint maps, and their registry."""
 
+from snellen.models.base import KeypointNet
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Preprocess
 from snellen.models.recombinator import RCN
@@ -12,7 +13,6 @@ from snellen.models.registry import (
     register_model,
 )
 from snellen.models.sumnet import SumNet
-from snellen.models.trunk import KeypointNet
 
 __all__ = [
     "RCN",

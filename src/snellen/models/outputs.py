@@ -14,8 +14,9 @@ class KeypointOutput:
     """The answer of a keypoint network.
 
     Attributes:
-        logits: one map a keypoint, (b, k, h, w) at the size of the network's input, any range. A softmax over the
-            positions (h, w) of a map makes it the probability that the keypoint lies in each pixel.
+        logits: one map a keypoint, (b, k, h, w), any range, a cell for every `stride` x `stride` pixels of the canvas
+            (`stride` is the network's attribute, 1 for the paper's networks; see keypoints/codecs.py). A softmax over
+            the positions (h, w) of a map makes it the probability that the keypoint lies in each cell.
 
     >>> import torch
     >>> KeypointOutput(torch.zeros(2, 5, 80, 80)).logits.shape

@@ -10,10 +10,12 @@ from snellen.layers.contrast import LocalContrastNorm
 
 __all__ = ["Preprocess"]
 
-Contrast = Literal["lcn", "image", "fixed"]
-CONTRASTS: tuple[Contrast, ...] = ("lcn", "image", "fixed")
+Contrast = Literal["lcn", "image", "fixed", "imagenet"]
+CONTRASTS: tuple[Contrast, ...] = ("lcn", "image", "fixed", "imagenet")
 #: ITU-R BT.601 luma of red, green, blue.
 LUMA = (0.299, 0.587, 0.114)
+#: Mean and standard deviation of red, green, blue over ImageNet, of 1: what most pretrained backbones were trained with.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Preprocess(nn.Module):
@@ -23,7 +25,9 @@ class Preprocess(nn.Module):
         channels: what the network sees. 1: grey, colour canvases are converted by the ITU-R 601 luma. 3: colour, a
             grey canvas is repeated.
         contrast: "lcn", local contrast normalisation (what the paper trains on, rcn.md 2.1); "image", minus the mean
-            and over the standard deviation of each image (the authors' alternative); "fixed", (x / 255 - 0.5) / 0.25.
+            and over the standard deviation of each image (the authors' alternative); "fixed", (x / 255 - 0.5) / 0.25;
+            "imagenet", (x / 255 - mean) / deviation with ImageNet's of each colour, or their averages where the network
+            sees grey (our choice).
 
     Raises:
         ValueError: at construction for unknown values; in `forward` for canvases of neither 1 nor 3 channels.
@@ -33,6 +37,8 @@ class Preprocess(nn.Module):
     """
 
     luma: Tensor
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, channels: int = 1, contrast: Contrast = "lcn") -> None:
         super().__init__()
@@ -44,6 +50,9 @@ class Preprocess(nn.Module):
         self.contrast: Contrast = contrast
         self.lcn = LocalContrastNorm() if contrast == "lcn" else nn.Identity()
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
+        for name, values in zip(("mean", "deviation"), torch.tensor(IMAGENET), strict=True):
+            shown = values if channels == 3 else values.mean(dim=0, keepdim=True)
+            self.register_buffer(name, shown.view(1, channels, 1, 1), persistent=False)
 
     def forward(self, x: Num[Tensor, "b _ h w"]) -> Shaped[Tensor, "b c h w"]:
         """Preprocess a canvas (b, 1 or 3, h, w) with values 0..255, of a float dtype or uint8.
@@ -65,6 +74,8 @@ class Preprocess(nn.Module):
             image = self.lcn(image)
         elif self.contrast == "image":
             image = _standardise(image)
+        elif self.contrast == "imagenet":
+            image = (image / 255 - self.mean) / self.deviation
         else:
             image = (image / 255 - 0.5) / 0.25
         return image.to(x.dtype) if x.dtype.is_floating_point else image

@@ -19,18 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.layers.recombine import LearnedUpsample, keep_maxima, merge_conv, recombine, upsample_to
+from snellen.models.base import conv, parse_mask
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast
-from snellen.models.trunk import (
-    KERNELS,
-    PIXEL_LEVEL,
-    TOPOLOGIES,
-    WIDE_POOL_LEVEL,
-    KeypointNet,
-    conv,
-    parse_mask,
-    scaled_widths,
-)
+from snellen.models.trunk import KERNELS, PIXEL_LEVEL, WIDE_POOL_LEVEL, PaperNet, find_topology
 
 __all__ = ["RCN"]
 
@@ -38,7 +30,7 @@ __all__ = ["RCN"]
 SINGLE_LEVEL = 3
 
 
-class RCN(KeypointNet):
+class RCN(PaperNet):
     """A Recombinator Network.
 
     Args:
@@ -82,30 +74,29 @@ class RCN(KeypointNet):
         extra_fine: bool = False,
         branch_mask: str | None = None,
     ) -> None:
-        if topology not in TOPOLOGIES:
-            raise ValueError(f"topology={topology!r} is not known; give '5' or '68'")
-        if not 4 <= branches <= 7:
-            raise ValueError(f"branches={branches} is not possible; a Recombinator Network has 4, 5, 6 or 7")
+        kind = find_topology(topology)
         if skip and topology == "68" and branches != 5:
             raise ValueError(
                 f"skip connections with topology '68' have 5 branches only (rcn.md 2.6), not {branches}; "
                 "give branches=5, or topology '5'"
             )
-        kind = TOPOLOGIES[topology]
-        kernel = kernel or kind.rcn_kernel
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel={kernel!r} is not known; give '3x3' or '5x5'")
         if upsample not in ("nearest", "learned"):
             raise ValueError(f"upsample={upsample!r} is not known; give 'nearest' or 'learned'")
-        widths = scaled_widths(kind, branches, width)
+        kernel = kernel or kind.rcn_kernel
         super().__init__(
-            keypoints=kind.keypoints if keypoints is None else keypoints,
-            widths=widths,
+            keypoints,
+            branches,
+            topology=topology,
+            possible=range(4, 8),
+            branches_words="a Recombinator Network has 4, 5, 6 or 7",
+            kernel=kernel,
             norm=norm,
             channels=channels,
             contrast=contrast,
+            width=width,
             branch_mask=branch_mask,
         )
+        widths = self.widths
         self.skip, self.zero_nonmax = skip, zero_nonmax
 
         # From the coarsest branch to the finest, carrying the channels that come up from below.

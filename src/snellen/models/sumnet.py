@@ -17,14 +17,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.layers.recombine import upsample_to
+from snellen.models.base import conv, parse_mask
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast
-from snellen.models.trunk import KERNELS, TOPOLOGIES, KeypointNet, conv, parse_mask, scaled_widths
+from snellen.models.trunk import KERNELS, PaperNet, find_topology
 
 __all__ = ["SumNet"]
 
 
-class SumNet(KeypointNet):
+class SumNet(PaperNet):
     """A sum of score maps from several resolutions.
 
     Args:
@@ -65,26 +66,25 @@ class SumNet(KeypointNet):
         extra_fine: bool = False,
         branch_mask: str | None = None,
     ) -> None:
-        if topology not in TOPOLOGIES:
-            raise ValueError(f"topology={topology!r} is not known; give '5' or '68'")
-        if not 4 <= branches <= 6:
-            raise ValueError(f"branches={branches} is not possible; SumNet has 4, 5 or 6 (only RCN has 7)")
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel={kernel!r} is not known; give '3x3' or '5x5'")
+        kind = find_topology(topology)
         if mixing not in ("map", "pixel"):
             raise ValueError(f"mixing={mixing!r} is not known; give 'map' or 'pixel'")
         if mixing == "map" and map_size is not None:
             raise ValueError(f"map_size={map_size} has no meaning with mixing='map'; leave it out, or mix by 'pixel'")
-        kind = TOPOLOGIES[topology]
-        widths = scaled_widths(kind, branches, width)
         super().__init__(
-            keypoints=kind.keypoints if keypoints is None else keypoints,
-            widths=widths,
+            keypoints,
+            branches,
+            topology=topology,
+            possible=range(4, 7),
+            branches_words="SumNet has 4, 5 or 6 (only RCN has 7)",
+            kernel=kernel,
             norm=norm,
             channels=channels,
             contrast=contrast,
+            width=width,
             branch_mask=branch_mask,
         )
+        widths = self.widths
         k_first, k_next = KERNELS[kernel]
         self.branch = nn.ModuleList(nn.Sequential(conv(c, c, k_first, norm=norm)) for c in widths)  # finest first
         for level, (branch, c) in enumerate(zip(self.branch, widths, strict=True)):

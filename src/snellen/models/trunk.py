@@ -1,4 +1,4 @@
-"""What RCN and SumNet share: the trunk, branch masks, sizes, initialisation, the base class of keypoint networks.
+"""What RCN and SumNet share: the trunk, its sizes, and the checks of their arguments.
 
 Source: Honari et al., "Recombinator Networks", CVPR 2016, arXiv 1511.07356, tables of rcn.md 2.2 to 2.6 and 2.9.
 
@@ -11,18 +11,15 @@ Levels are counted from the finest, as the data flows. For an 80x80 input::
 Branch *masks* are written as in the paper's table, coarsest branch first.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snellen.layers.recombine import LearnedUpsample
-from snellen.models.outputs import KeypointOutput
-from snellen.models.preprocess import Contrast, Preprocess
+from snellen.models.base import KeypointNet, conv, parse_mask
+from snellen.models.preprocess import Contrast
 
 #: Level whose map comes from a 3x3 pool of stride 2 without padding (5x5 -> 2x2, rcn.md 2.2).
 WIDE_POOL_LEVEL = 5
@@ -58,24 +55,17 @@ TOPOLOGIES = {
 KERNELS = {"3x3": (3, 3), "5x5": (5, 1)}
 
 
+def find_topology(name: str) -> Topology:
+    """The widths called "5" or "68"."""
+    if name not in TOPOLOGIES:
+        raise ValueError(f"topology={name!r} is not known; give '5' or '68'")
+    return TOPOLOGIES[name]
+
+
 def scaled_widths(topology: Topology, branches: int, width: float) -> tuple[int, ...]:
     """Trunk channels of each level; other multipliers than 1 round to multiples of 8 (our choice)."""
     widths = topology.trunk[:branches]
     return widths if width == 1.0 else tuple(max(8, 8 * round(c * width / 8)) for c in widths)
-
-
-def conv(c_in: int, c_out: int, kernel: int, *, norm: str = "none", relu: bool = True) -> nn.Sequential:
-    """A same-size convolution; with ReLU also a batch norm where `norm` is "batch", which makes the bias needless.
-
-    A convolution without ReLU stays plain: its output is an answer, not a feature.
-    """
-    batch_norm = relu and norm == "batch"
-    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=not batch_norm)]
-    if batch_norm:
-        layers.append(nn.BatchNorm2d(c_out))
-    if relu:
-        layers.append(nn.ReLU())  # the authors' x * (x > 1e-8), to within 1e-8
-    return nn.Sequential(*layers)
 
 
 class Trunk(nn.Module):
@@ -87,8 +77,14 @@ class Trunk(nn.Module):
         norm: "none" or "batch".
     """
 
+    #: Any size of canvas will do.
+    step = 1
+
     def __init__(self, in_channels: int, widths: Sequence[int], norm: str) -> None:
         super().__init__()
+        self.in_channels, self.channels = in_channels, tuple(widths)
+        self.reductions = tuple(2**level for level in range(len(widths)))
+        self.minimum_size = minimum_size(len(widths))
         self.convs = nn.ModuleList(
             conv(c_in, c_out, 1 if level == PIXEL_LEVEL else 3, norm=norm)
             for level, (c_in, c_out) in enumerate(zip((in_channels, *widths), widths, strict=False))
@@ -117,81 +113,67 @@ def minimum_size(branches: int) -> int:
     return size
 
 
-def parse_mask(mask: str | None, branches: int) -> tuple[bool, ...]:
-    """Which levels are on, finest first, from a mask as the paper writes it, coarsest first.
-
-    >>> parse_mask("1001", 4), parse_mask("1000", 4)
-    ((True, False, False, True), (False, False, False, True))
-    """
-    if mask is None:
-        return (True,) * branches
-    if len(mask) != branches or set(mask) - {"0", "1"} or "1" not in mask:
-        raise ValueError(
-            f"branch_mask={mask!r} does not fit {branches} branches; give {branches} digits, coarsest branch first, "
-            f"1 to keep and 0 to leave out, at least one of them 1, e.g. {'1' + '0' * (branches - 2) + '1'!r}"
-        )
-    return tuple(digit == "1" for digit in reversed(mask))
-
-
-class KeypointNet(nn.Module):
-    """Base of the networks that turn a canvas into one map a keypoint.
+class PaperNet(KeypointNet):
+    """Base of the paper's two networks: the trunk, and branches as wide as it.
 
     Subclasses add `branch` (finest first, as all lists of levels), then call `finish`, and implement `forward`.
 
-    Attributes:
-        preprocess: what happens to the canvas first.
-        name: the preset that `create_model` was asked for; empty for a network built directly.
-        choices: all choices `create_model` resolved, JSON-able; empty for a network built directly.
-        minimum_size: smallest height and width of a canvas, pixels.
+    Args:
+        keypoints: K, maps to answer with; by default the topology's, 5 or 68.
+        branches: number of resolutions.
+        topology: "5" or "68", the widths.
+        possible: what `branches` may be.
+        branches_words: the same in words, for the sentence that refuses others.
+        kernel: "3x3" or "5x5".
+        norm: "none" or "batch".
+        channels: 1 or 3, what the network sees.
+        contrast: see `Preprocess`.
+        width: multiplies all channels.
+        branch_mask: coarsest branch first, or None for all branches.
     """
 
+    trunk: Trunk
     branch: nn.ModuleList
 
     def __init__(
         self,
+        keypoints: int | None,
+        branches: int,
         *,
-        keypoints: int,
-        widths: Sequence[int],
+        topology: str,
+        possible: range,
+        branches_words: str,
+        kernel: str,
         norm: str,
         channels: int,
         contrast: Contrast,
+        width: float,
         branch_mask: str | None,
     ) -> None:
-        super().__init__()
-        if keypoints < 1:
-            raise ValueError(f"keypoints={keypoints} is not possible; a network needs at least one map to answer with")
-        if norm not in ("none", "batch"):
-            raise ValueError(f"norm={norm!r} is not known; give 'none' (the paper's) or 'batch'")
-        parse_mask(branch_mask, len(widths))  # to refuse it here rather than in the first forward
-        self.name = ""
-        self.choices: dict[str, Any] = {}
-        self.keypoints = keypoints
-        self.branches = len(widths)
-        self.branch_mask = branch_mask
-        self.minimum_size = minimum_size(len(widths))
-        self.preprocess = Preprocess(channels, contrast)
+        kind = find_topology(topology)
+        if branches not in possible:
+            raise ValueError(f"branches={branches} is not possible; {branches_words}")
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel={kernel!r} is not known; give '3x3' or '5x5'")
+        widths = scaled_widths(kind, branches, width)
+        super().__init__(
+            keypoints=kind.keypoints if keypoints is None else keypoints,
+            reductions=[2**level for level in range(branches)],
+            stride=1,
+            norm=norm,
+            channels=channels,
+            contrast=contrast,
+            branch_mask=branch_mask,
+            minimum_size=minimum_size(branches),
+        )
+        self.widths = widths
         self.trunk = Trunk(channels, widths, norm)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What rebuilds this network: ``create_model(config["name"], **config["choices"])``."""
-        return {"name": self.name, "choices": dict(self.choices)}
 
     def maps(self, x: Float[Tensor, "b c h w"], branch_mask: str | None) -> tuple[list[Tensor], tuple[bool, ...]]:
         """Trunk maps down to the coarsest branch in use, and which branches are, both finest first."""
-        h, w = x.shape[-2:]
-        if h < self.minimum_size or w < self.minimum_size:
-            raise ValueError(
-                f"a canvas of {h}x{w} is too small: with {self.branches} branches the coarsest map would be empty; "
-                f"give at least {self.minimum_size}x{self.minimum_size} pixels, or take fewer branches"
-            )
-        used = parse_mask(self.branch_mask if branch_mask is None else branch_mask, self.branches)
+        used = self.used_branches(x, branch_mask)
         depth = max(level for level, on in enumerate(used) if on) + 1
         return self.trunk(self.preprocess(x), depth), used[:depth]
-
-    def forward(self, x: Float[Tensor, "b c h w"], branch_mask: str | None = None) -> KeypointOutput:
-        """Canvas (b, c, h, w), values 0..255, to logits (b, k, h, w)."""
-        raise NotImplementedError
 
     def finish(self, idle: Iterable[nn.Module]) -> None:
         """Initialise, and freeze what the branch mask leaves without a gradient: deep trunk levels and `idle`."""
@@ -200,32 +182,3 @@ class KeypointNet(nn.Module):
         depth = max(level for level, on in enumerate(used) if on) + 1
         for module in (*self.trunk.convs[depth:], *idle):
             module.requires_grad_(False)
-
-    def reset_parameters(self) -> None:
-        """Draw all weights afresh from torch's generator (rcn.md 2.9).
-
-        Convolutions: U(-b, b), b = sqrt(6 / (fan_in + fan_out / 4)), biases 0. Batch norms as torch has them.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                area = module.kernel_size[0] * module.kernel_size[1]
-                bound = math.sqrt(6 / (area * (module.in_channels + module.out_channels / 4)))
-                nn.init.uniform_(module.weight, -bound, bound)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d | LearnedUpsample):
-                module.reset_parameters()
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Weights that the paper's L2 terms act on (rcn.md 3.1): no biases, no norms, no upsampling kernels.
-
-        Returns:
-            "trunk", "branch": convolution weights; "mixing": SumNet's weights of the branches, else empty.
-        """
-        return {"trunk": _conv_weights(self.trunk), "branch": _conv_weights(self.branch), "mixing": []}
-
-
-def _conv_weights(module: nn.Module) -> list[nn.Parameter]:
-    return [
-        p for m in module.modules() if isinstance(m, nn.Conv2d) for name, p in m.named_parameters() if name == "weight"
-    ]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from snellen.config import ConfigError, RunConfig
 from snellen.data import CanvasDataset, StepBatches, build_dataset, evaluation_loader, training_loader
 from snellen.keypoints import Schema
-from snellen.models import create_model
+from snellen.models import KeypointNet, create_model
 from snellen.training.callbacks import (
     AtomicCheckpointIO,
     MetricsFile,
@@ -39,12 +39,12 @@ __all__ = ["build_model", "fit"]
 log = logging.getLogger("snellen")
 
 
-def build_model(config: RunConfig, schema: Schema) -> nn.Module:
-    """The model of a configuration, its weights drawn from the run's seed."""
+def build_model(config: RunConfig, schema: Schema, *, load_pretrained: bool = True) -> KeypointNet:
+    """The model of a configuration, its weights drawn from the run's seed; see `create_model` for `load_pretrained`."""
     choices = {"channels": config.data.channels, "keypoints": len(schema), **config.model.choices}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return create_model(config.model.name, **choices)
+        return create_model(config.model.name, load_pretrained=load_pretrained, **choices)
 
 
 def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None) -> RunFolder:
@@ -75,7 +75,12 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
         log.warning(
             "augment.flip mirrors images, but no points are swapped; name the pairs of %s in data.swaps", sided[:4]
         )
-    model = build_model(config, schema)
+    model = build_model(config, schema, load_pretrained=resume is None)
+    if min(config.data.canvas) < model.minimum_size:
+        raise ConfigError(
+            f"data.canvas {list(config.data.canvas)} is too small for {config.model.name!r} with {model.branches} branches; "
+            f"give at least {[model.minimum_size] * 2}, or fewer model.choices.branches"
+        )
     train_set = CanvasDataset(train_data, config.data.canvas, config.augment, seed=config.seed)
     val_set = CanvasDataset(val_data, config.data.canvas, config.validation, seed=0)
     if resume is None:
@@ -228,13 +233,14 @@ def _keep(folder: RunFolder, config: RunConfig, schema: Schema, trainer: Trainer
         for name, value in checkpoint["state_dict"].items()
         if name.startswith("model.")
     }
-    model = build_model(config, schema)
+    model = build_model(config, schema, load_pretrained=False)
     card = {
         "format": 1,
         "model": {"name": config.model.name, "choices": model.choices},
         "schema": schema.to_dict(),
         "canvas": list(config.data.canvas),
         "channels": config.data.channels,
+        "stride": model.stride,  # canvas pixels a heatmap cell
         "box": {"rule": config.data.box, "scale": config.data.box_scale},
         "decoder": {
             "method": config.evaluate.decoder,

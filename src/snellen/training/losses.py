@@ -16,7 +16,7 @@ def keypoint_loss(
     xy: Float[Tensor, "b k 2"],
     mask: Bool[Tensor, "b k"],
     *,
-    canvas: tuple[int, int] | None = None,
+    stride: int = 1,
     target: Target = "hard",
     sigma: float = 1.0,
 ) -> Float[Tensor, ""]:
@@ -29,7 +29,7 @@ def keypoint_loss(
         logits: pre-softmax maps (b, k, h, w); the loss runs in float32.
         xy: true points (b, k, 2), canvas pixels; ignored where masked out.
         mask: (b, k) True for the points that count: labelled and inside the canvas.
-        canvas: (height, width) that `xy` refers to; by default the size of the maps.
+        stride: side of a map's cell in canvas pixels (see keypoints/codecs.py).
         target: "hard", "split" or "gauss".
         sigma: standard deviation of "gauss", cells.
 
@@ -40,10 +40,9 @@ def keypoint_loss(
     43.82...
     """
     _, k, h, w = logits.shape
-    ch, cw = canvas or (h, w)
     maps = logits.to(torch.float32)
-    columns = axis_targets(xy[..., 0] * (w / cw), w, target, sigma)
-    rows = axis_targets(xy[..., 1] * (h / ch), h, target, sigma)
+    columns = axis_targets(xy[..., 0] / stride, w, target, sigma)
+    rows = axis_targets(xy[..., 1] / stride, h, target, sigma)
     # -sum_ij t_i t_j log p_ij, with log p = logits - logsumexp: the target map is never built.
     expected = torch.einsum("bkhw,bkw,bkh->bk", maps, columns, rows)
     nll = torch.logsumexp(maps.flatten(2), dim=-1) - expected

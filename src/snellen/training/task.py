@@ -61,7 +61,8 @@ class KeypointTask(LightningModule):
         self.model = model.to(memory_format=torch.channels_last)
         self.config, self.schema = config, schema
         self.normaliser = config.evaluate.normaliser or schema.default_normaliser
-        groups = model.parameter_groups()  # type: ignore[operator]  # every keypoint model has it (models/trunk.py)
+        self._stride: int = model.stride  # type: ignore[assignment]  # every keypoint model has both (models/base.py)
+        groups = model.parameter_groups()  # type: ignore[operator]
         weights = {name: getattr(config.train, f"l2_{name}") for name in groups}
         self._penalties = [(weights[n], [p for p in g if p.requires_grad]) for n, g in groups.items() if weights[n]]
 
@@ -79,13 +80,14 @@ class KeypointTask(LightningModule):
         logits: Tensor = self.model(batch.image.contiguous(memory_format=torch.channels_last)).logits
         return logits
 
+    def _data_term(self, logits: Tensor, batch: Batch) -> Tensor:
+        train = self.config.train
+        return keypoint_loss(logits, batch.xy, batch.mask, stride=self._stride, target=train.target, sigma=train.sigma)
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """One update's loss: the data term plus the paper's L2 terms where their weights are not zero."""
-        train = self.config.train
         logits = self._logits(batch)
-        loss = keypoint_loss(
-            logits, batch.xy, batch.mask, canvas=self.config.data.canvas, target=train.target, sigma=train.sigma
-        )
+        loss = self._data_term(logits, batch)
         for weight, group in self._penalties:
             loss = loss + weight * sum_of_squares(group)
         if not torch.isfinite(loss):
@@ -97,15 +99,13 @@ class KeypointTask(LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Loss and normalised mean error in the original frame."""
-        train, evaluate = self.config.train, self.config.evaluate
+        evaluate = self.config.evaluate
         logits = self._logits(batch)
-        loss = keypoint_loss(
-            logits, batch.xy, batch.mask, canvas=self.config.data.canvas, target=train.target, sigma=train.sigma
+        self.log("val/loss", self._data_term(logits, batch), batch_size=len(batch.image), on_epoch=True)
+        found = decode(
+            logits, evaluate.decoder, window=evaluate.window, stride=self._stride, canvas=self.config.data.canvas
         )
-        self.log("val/loss", loss, batch_size=len(batch.image), on_epoch=True)
-        h, w = logits.shape[-2:]
-        ch, cw = self.config.data.canvas
-        xy = decode(logits, evaluate.decoder, window=evaluate.window).xy.cpu().double() * torch.tensor([cw / w, ch / h])
+        xy = found.xy.cpu().double()
         inverse = torch.linalg.inv(batch.matrix.cpu())
         predicted, true = (_apply(inverse, points) for points in (xy, batch.xy.cpu().double()))
         true = np.where(batch.labelled.cpu().numpy()[..., None], true, np.nan)
