@@ -18,6 +18,11 @@ from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_data
 from snellen.models import KeypointOutput
 from snellen.models.base import KeypointNet
 
+#: torch 2.9's exporter takes the evenness of an example's sides for a rule; newer ones leave height and width open.
+exports_any_size = pytest.mark.skipif(
+    torch.__version__.startswith("2.9"), reason="torch 2.9 exports max pooling for even sides only"
+)
+
 
 def nonzero_gradients(module: nn.Module) -> None:
     """Every trained parameter has a finite gradient that is not zero throughout; every frozen one has none."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from contracts import ModelContract, nonzero_gradients
+from contracts import ModelContract, exports_any_size, nonzero_gradients
 from snellen.inference import Localiser
 from snellen.keypoints import Schema
 from snellen.models import KeypointOutput, create_model
@@ -267,6 +267,7 @@ def test_wrong_arguments_are_refused():
             PyramidNet(trunk, **choices)
 
 
+@exports_any_size
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_export_of_any_size(aggregate):
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from contracts import ModelContract, nonzero_gradients
+from contracts import ModelContract, exports_any_size, nonzero_gradients
 from snellen.layers.recombine import keep_maxima, recombine
 from snellen.models import RCN, create_model
 
@@ -287,6 +287,7 @@ def test_refusals(choices, words):
         RCN(**choices)
 
 
+@exports_any_size
 @pytest.mark.parametrize("name", ["rcn68-skip", "sumnet5"])
 def test_export_of_any_size(name):
     """Height and width may stay open (learned upsampling apart, which crops), and the program can be saved."""
