@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from snellen.api import evaluate, load, models, recipes, report, resume, train
     from snellen.keypoints import Keypoints, Schema
     from snellen.models import create_model, list_models
+    from snellen.models.surgery import replace_pooling
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "load",
     "models",
     "recipes",
+    "replace_pooling",
     "report",
     "resume",
     "train",
@@ -32,6 +34,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("evaluate", "load", "models", "recipes", "report", "resume", "train"), "snellen.api"),
     **dict.fromkeys(("create_model", "list_models"), "snellen.models"),
+    "replace_pooling": "snellen.models.surgery",
     **dict.fromkeys(("Keypoints", "Schema"), "snellen.keypoints"),
 }
 

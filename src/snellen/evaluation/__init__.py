@@ -1,1 +1,1 @@
-"""TODO-room."""
+"""Scores, figures, the HTML report, and records of results."""

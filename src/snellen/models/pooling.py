@@ -1,0 +1,87 @@
+"""The ways to halve a map, behind one name each: the `pool` choice of models and of surgery.
+
+Each halves maps (b, c, h, w) of even height and width exactly, and keeps the channels::
+
+    max      the largest of each 2x2 window
+    avg      its mean
+    blur     binomial 3x3 filter, then every other pixel (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again";
+             timm's layer)
+    dwt      the low band of the LeGall 5/3 wavelet, the fixed lifting scheme of JPEG 2000, scaled to keep a constant
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["POOLS", "LowBand", "make_pool"]
+
+#: Analysis low-pass filter of LeGall and Tabatabai's 5/3 wavelet; its taps sum to 1.
+_LEGALL = (-1 / 8, 2 / 8, 6 / 8, 2 / 8, -1 / 8)
+
+
+class LowBand(nn.Module):
+    """The low band of the LeGall 5/3 wavelet in both axes: a separable 5x5 filter centred on even pixels.
+
+    In lifting form: predict each odd pixel as the mean of its even neighbours, update the even ones by a quarter of both
+    prediction errors. Mirrored at the border, as JPEG 2000 does it.
+
+    >>> LowBand(3)(torch.ones(1, 3, 8, 6)).shape
+    torch.Size([1, 3, 4, 3])
+    """
+
+    taps: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("taps", torch.tensor(_LEGALL), persistent=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
+        """Filter and halve `x` (b, channels, h, w)."""
+        taps = self.taps.to(x.dtype)
+        # Two pixels of reflection need three; below that the border's pixel is repeated, of which a filter that sums to 1
+        # makes the same constant.
+        padding = [2, 2, 2, 2]
+        x = F.pad(x, padding, mode="reflect" if min(x.shape[-2:]) > 2 else "replicate")
+        x = F.conv2d(x, taps.view(1, 1, 1, 5).expand(self.channels, 1, 1, 5), stride=(1, 2), groups=self.channels)
+        return F.conv2d(x, taps.view(1, 1, 5, 1).expand(self.channels, 1, 5, 1), stride=(2, 1), groups=self.channels)
+
+    def extra_repr(self) -> str:
+        """The constructor's argument."""
+        return str(self.channels)
+
+
+def _blur(channels: int) -> nn.Module:
+    from timm.layers import BlurPool2d
+
+    layer: nn.Module = BlurPool2d(channels)
+    return layer
+
+
+POOLS: dict[str, Callable[[int], nn.Module]] = {
+    "max": lambda _: nn.MaxPool2d(2),
+    "avg": lambda _: nn.AvgPool2d(2),
+    "blur": _blur,
+    "dwt": LowBand,
+}
+
+
+def make_pool(kind: str, channels: int) -> nn.Module:
+    """A module that halves maps of even sides.
+
+    Args:
+        kind: one of `POOLS`.
+        channels: of the maps.
+
+    Raises:
+        ValueError: for a kind that does not exist.
+
+    >>> make_pool("avg", 8)(torch.zeros(1, 8, 6, 4)).shape
+    torch.Size([1, 8, 3, 2])
+    """
+    if kind not in POOLS:
+        raise ValueError(f"there is no pooling {kind!r}; give one of {', '.join(POOLS)}")
+    return POOLS[kind](channels)

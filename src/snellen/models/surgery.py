@@ -1,0 +1,341 @@
+"""Put a layer into somebody else's network: exchange its poolings and strided convolutions, and take them back.
+
+>>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+>>> changes = replace_pooling(net, "blur", verbose=False)
+>>> [c.name for c in changes.changes], net(torch.zeros(1, 3, 33, 40)).shape
+(['2'], torch.Size([1, 8, 16, 20]))
+>>> changes.undo(); net[2]
+MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+"""
+
+import fnmatch
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from snellen.models.pooling import POOLS, make_pool
+
+__all__ = ["KINDS", "Change", "Halved", "Surgery", "replace_pooling"]
+
+#: What halves a map. "shortcut" is a strided 1x1 convolution; "stem" a strided convolution of the image itself, which costs
+#: four times as much at stride 1 where maps are largest, and is therefore left alone unless it is asked for.
+KINDS = ("max", "avg", "conv", "shortcut", "stem")
+_DEFAULT = ("max", "conv", "shortcut")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The length of an axis after the layer that is replaced, from its length before."""
+
+    kernel: int
+    padding: int
+    dilation: int
+    ceil: bool = False
+    same: bool = False
+
+    def __call__(self, n: int) -> int:
+        if self.same:
+            return -(-n // 2)
+        room = n + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
+        if not self.ceil:
+            return room // 2 + 1
+        out = -(-room // 2) + 1
+        # torch lets no window start in the padding behind the image.
+        return out - 1 if (out - 1) * 2 >= n + self.padding else out
+
+
+class Halved(nn.Module):
+    """A pooling, and the convolution that it takes the stride from, with exactly the output size of what was replaced.
+
+    Args:
+        pool: halves maps of even sides.
+        sides: the output's height and width by the input's.
+        conv: at stride 1; None for a pooling.
+        pool_first: pool before the convolution: for 1x1 ones, whose values stay the same and cost a quarter.
+    """
+
+    def __init__(
+        self, pool: nn.Module, sides: tuple[_Side, _Side], conv: nn.Conv2d | None, *, pool_first: bool
+    ) -> None:
+        super().__init__()
+        self.pool, self.sides, self.conv, self.pool_first = pool, sides, conv, pool_first
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d oh ow"]:
+        """As the replaced layer, but for the values."""
+        h, w = self.sides[0](x.shape[-2]), self.sides[1](x.shape[-1])
+        if self.conv is not None and not self.pool_first:
+            x = self.conv(x)
+        x = self.pool(_fit(x, 2 * h, 2 * w))
+        return self.conv(x) if self.conv is not None and self.pool_first else x
+
+    def extra_repr(self) -> str:
+        """The order, where there is a convolution."""
+        return "" if self.conv is None else f"pool_first={self.pool_first}"
+
+
+def _fit(x: Tensor, h: int, w: int) -> Tensor:
+    """Repeat or cut the last row and column so that `x` is h by w: odd sides, and kernels that ask for a pixel less."""
+    below, right = h - x.shape[-2], w - x.shape[-1]
+    if below > 0 or right > 0:
+        x = F.pad(x, (0, max(right, 0), 0, max(below, 0)), mode="replicate")
+    return x[..., :h, :w] if below < 0 or right < 0 else x
+
+
+@dataclass(frozen=True)
+class Change:
+    """One exchange.
+
+    Attributes:
+        name: of the module in the network, the first where it has several.
+        kind: one of `KINDS`.
+        old: what stood there.
+        new: what stands there now.
+    """
+
+    name: str
+    kind: str
+    old: nn.Module
+    new: Halved
+
+
+@dataclass
+class Surgery:
+    """What `replace_pooling` did; printed, it is a table.
+
+    Attributes:
+        model: the network.
+        changes: the exchanges in order.
+        skipped: name -> why a layer that halves was left alone.
+        parameters: of the network before and after.
+        macs: multiply-adds of the example before and after; None where it could not be run.
+    """
+
+    model: nn.Module
+    changes: list[Change]
+    skipped: dict[str, str]
+    parameters: tuple[int, int]
+    macs: tuple[int, int] | None
+    _strides: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def undo(self) -> None:
+        """Put everything back; weights of convolutions are the same tensors all along."""
+        for change in self.changes:
+            if isinstance(change.old, nn.Conv2d):
+                change.old.stride = self._strides[change.name]
+            _set(self.model, change.new, change.old)
+        self.changes.clear()
+
+    def __str__(self) -> str:
+        width = max([len(c.name) for c in self.changes] + [6])
+        lines = [f"{'module':<{width}}  {'kind':<8}  now"]
+        for c in self.changes:
+            layer = type(c.new.pool).__name__
+            conv = "" if c.new.conv is None else ", then the 1x1" if c.new.pool_first else " after the convolution"
+            lines.append(f"{c.name:<{width}}  {c.kind:<8}  {layer}{conv}")
+        lines += [f"{name:<{width}}  left      {why}" for name, why in self.skipped.items()]
+        before, after = self.parameters
+        lines.append(f"parameters {before:,} -> {after:,}")
+        if self.macs:
+            lines.append(f"multiply-adds {self.macs[0] / 1e6:,.1f} M -> {self.macs[1] / 1e6:,.1f} M")
+        return "\n".join(lines)
+
+
+def replace_pooling(
+    model: nn.Module,
+    with_: str,
+    where: Sequence[str] | Callable[[str, nn.Module], bool] | None = None,
+    *,
+    example: Tensor | None = None,
+    verbose: bool = True,
+) -> Surgery:
+    """Exchange the layers of a network that halve maps, in place.
+
+    Max and average poolings of stride 2 are replaced. A convolution of stride 2 keeps its weights and gets stride 1, and the
+    pooling follows it (the recipe of Zhang 2019 and lift.md 3, but before the norm, since a module's surroundings are not
+    known); before a 1x1 convolution the pooling comes first, which costs nothing. Every map keeps its size, for inputs of any
+    size, and modules keep device, dtype and mode. Names in the state dict of a changed convolution gain ".conv":
+    load weights before surgery, or after `Surgery.undo`.
+
+    Args:
+        model: any network whose poolings and convolutions are modules (calls of torch.nn.functional are not seen).
+        with_: one of `POOLS`: "max", "avg", "blur", "dwt".
+        where: kinds of `KINDS` and shell patterns of module names, a layer must match one; or a function of name and module.
+            By default "max", "conv" and "shortcut".
+        example: input to count multiply-adds with; by default a 224x224 image of as many channels as the first convolution.
+        verbose: print what changed.
+
+    Returns:
+        What changed; its `undo` takes it back.
+
+    Raises:
+        ValueError: for an unknown pooling, and where nothing matches.
+    """
+    if with_ not in POOLS:
+        raise ValueError(f"there is no pooling {with_!r}; give one of {', '.join(POOLS)}")
+    chosen, skipped = [], {}
+    for name, kind, module in _halving(model):
+        if not _matches(where, name, kind, module):
+            continue
+        problem = _problem(module)
+        if problem:
+            skipped[name] = problem
+        else:
+            chosen.append((name, kind, module))
+    if not chosen:
+        reasons = "".join(f"; {name} {why}" for name, why in skipped.items())
+        found = ", ".join(f"{name} ({kind})" for name, kind, _ in _halving(model))
+        raise ValueError(
+            f"nothing in {type(model).__name__} is replaced{reasons}; layers of stride 2 are: {found or 'none'}; "
+            f"choose by where=, kinds {', '.join(KINDS)} or patterns of names"
+        )
+    image = example if example is not None else _example(model)
+    before = _count(model), _macs(model, image)
+    surgery = Surgery(model, [], skipped, (0, 0), None)
+    poolings = [name for name, _, module in chosen if not isinstance(module, nn.Conv2d)]
+    channels = _channels(model, image, poolings)
+    reference = next(model.parameters(), image)
+    for name, kind, module in chosen:
+        if len(channels.get(name, ())) > 1:
+            counts = " and ".join(map(str, sorted(channels[name])))
+            skipped[name] = f"is called for maps of {counts} channels; give each call a module of its own"
+            continue
+        if isinstance(module, nn.Conv2d):
+            surgery._strides[name] = (module.stride[0], module.stride[1])
+        new = _make(module, kind, with_, next(iter(channels.get(name, {0}))), reference).train(module.training)
+        _set(model, module, new)
+        surgery.changes.append(Change(name, kind, module, new))
+    after = _count(model), _macs(model, image)
+    surgery.parameters = before[0], after[0]
+    if before[1] is not None and after[1] is not None:
+        surgery.macs = before[1], after[1]
+    if verbose:
+        print(surgery)  # noqa: T201  what the caller asked to see
+    return surgery
+
+
+def _halving(model: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
+    """Name, kind and module of every layer of stride 2 in both axes, but for those that surgery put in."""
+    done = [name for name, m in model.named_modules() if isinstance(m, Halved)]
+    for name, module in model.named_modules():
+        if not name or any(name == d or name.startswith(f"{d}.") for d in done):
+            continue
+        if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+            if _pair(module.stride) == (2, 2):
+                yield name, "max" if isinstance(module, nn.MaxPool2d) else "avg", module
+        elif isinstance(module, nn.Conv2d) and _pair(module.stride) == (2, 2):
+            kind = "stem" if module.in_channels <= 4 else "shortcut" if _pair(module.kernel_size) == (1, 1) else "conv"
+            yield name, kind, module
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _matches(
+    where: Sequence[str] | Callable[[str, nn.Module], bool] | None, name: str, kind: str, module: nn.Module
+) -> bool:
+    if callable(where):
+        return bool(where(name, module))
+    wanted = _DEFAULT if where is None else (where,) if isinstance(where, str) else where
+    return any(kind == w or (w not in KINDS and fnmatch.fnmatchcase(name, w)) for w in wanted)
+
+
+def _problem(module: nn.Module) -> str:
+    if isinstance(module, nn.MaxPool2d) and module.return_indices:
+        return "returns indices, which no other pooling has"
+    return ""
+
+
+def _sides(module: nn.Module) -> tuple[_Side, _Side]:
+    # timm's layers with the padding of TensorFlow compute it from the input.
+    same = type(module).__name__.endswith("Same") or getattr(module, "padding", 0) == "same"
+    kernel = _pair(module.kernel_size)  # type: ignore[arg-type]
+    padding = (0, 0) if same or isinstance(module.padding, str) else _pair(module.padding)  # type: ignore[arg-type]
+    dilation = _pair(getattr(module, "dilation", 1))
+    ceil = bool(getattr(module, "ceil_mode", False))
+    height, width = (_Side(kernel[i], padding[i], dilation[i], ceil, same) for i in (0, 1))
+    return height, width
+
+
+def _make(module: nn.Module, kind: str, with_: str, channels: int, reference: Tensor) -> Halved:
+    sides = _sides(module)
+    if not isinstance(module, nn.Conv2d):
+        return Halved(make_pool(with_, channels).to(reference), sides, None, pool_first=False)
+    first = kind == "shortcut"
+    pool = make_pool(with_, module.in_channels if first else module.out_channels).to(module.weight)
+    module.stride = (1, 1)
+    return Halved(pool, sides, module, pool_first=first)
+
+
+def _set(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` wherever `old` stands: a module may have several names."""
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old and not any(parent is new for parent in _parents(model, name)):
+            model.set_submodule(name, new)
+
+
+def _parents(model: nn.Module, name: str) -> list[nn.Module]:
+    parts = name.split(".")[:-1]
+    return [model.get_submodule(".".join(parts[: i + 1])) for i in range(len(parts))]
+
+
+def _example(model: nn.Module) -> Tensor:
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    parameter = next(model.parameters(), torch.empty(0))
+    channels = first.in_channels if first is not None else 3
+    return torch.zeros(1, channels, 224, 224, device=parameter.device, dtype=parameter.dtype)
+
+
+def _count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _run(model: nn.Module, image: Tensor) -> None:
+    """A forward pass that leaves no trace: in eval mode, every module's mode restored."""
+    modes = {m: m.training for m in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(image)
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def _macs(model: nn.Module, image: Tensor) -> int | None:
+    try:
+        with FlopCounterMode(display=False) as counter:
+            _run(model, image)
+    except (RuntimeError, ValueError, AssertionError, TypeError):
+        return None  # the network wants another input: the exchange itself needs none
+    return int(counter.get_total_flops()) // 2
+
+
+def _channels(model: nn.Module, image: Tensor, names: Sequence[str]) -> dict[str, set[int]]:
+    """Channels that arrive at poolings, which do not say it themselves: seen by running the example."""
+    seen: dict[str, set[int]] = {}
+    hooks = [
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, x, name=name: seen.setdefault(name, set()).add(x[0].shape[1])
+        )
+        for name in names
+    ]
+    try:
+        if names:
+            _run(model, image)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"{type(model).__name__} cannot be run on an input of shape {tuple(image.shape)} "
+            f"({str(error).splitlines()[0]}); give one that it takes as example="
+        ) from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    missing = [name for name in names if name not in seen]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} did not run on the example; leave such layers out by where=")
+    return seen
