@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from snellen import api
+from snellen.config import RunConfig, to_dict
 from snellen.evaluation.results import Record, add_record, mean_interval
 from snellen.training.runs import RunFolder
 
@@ -134,9 +135,26 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
     }
 
 
+def _refuse_other_settings(folder: RunFolder, wanted: RunConfig) -> None:
+    """A finished run of the name may have been trained by an older recipe: its numbers would be stored under a false command."""
+    have, want = to_dict(folder.config()), to_dict(wanted)
+    for values in (have, want):
+        for key in ("recipe", "out", "name"):
+            values.pop(key)
+        values["data"].pop("root")
+    different = [
+        f"{group}.{key}" for group in want if isinstance(want[group], dict)
+        for key in want[group] if have[group].get(key) != want[group][key]
+    ]  # fmt: skip
+    if different or have["seed"] != want["seed"]:
+        raise SystemExit(f"{folder.path} was trained with other settings ({', '.join(different)}); move it away first")
+
+
 def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train (or resume, or take the finished run) and score; returns the scores and the run's circumstances."""
     folder = RunFolder(Path(chosen.runs) / _run(chosen.runs_of or chosen.record, seed))
+    if folder.finished and not chosen.runs_of:
+        _refuse_other_settings(folder, api.resolve(chosen.recipe, {**overrides, "seed": seed}))
     if not folder.finished:
         if folder.last_checkpoint.exists():
             api.resume(folder.path)

@@ -1,6 +1,7 @@
 """The command line: the verbs of `snellen.api`, with every setting of a recipe as a flag."""
 
 import argparse
+import dataclasses
 import json
 import logging
 import re
@@ -34,9 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
         return _other(arguments)
-    except (ValueError, FileNotFoundError, PermissionError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError) as error:
         # All errors of this library that a user can mend are ValueErrors of one sentence.
-        print(f"snellen: {error}", file=sys.stderr)
+        print(f"snellen: {_last_sentence(str(error))}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(
+            f"snellen: cannot read or write{where}: {error.strerror or error}; mend that and try again", file=sys.stderr
+        )
         return 1
     except ImportError as error:
         print(f"snellen: {error}; install the tool's packages with: pip install 'snellen[train]'", file=sys.stderr)
@@ -46,11 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _last_sentence(message: str) -> str:
+    """Of an error that a data worker passed on with its traceback, the sentence alone."""
+    if not message.startswith("Caught "):
+        return message
+    return message.strip().splitlines()[-1].partition(": ")[2]
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse that names the nearest verb instead of listing all of them."""
 
     def error(self, message: str) -> Any:
-        match = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        match = re.search(r"argument VERB: invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if match:
             known = re.findall(r"[a-z]+", match[2])
             message = f"there is no verb {match[1]!r}{nearest(match[1], known)}; the verbs are {', '.join(known)}"
@@ -118,22 +132,27 @@ def _other(arguments: list[str]) -> int:
 
 def _print_or_refuse(lines: list[str], pattern: str, known: Any) -> None:
     if not lines:
-        raise ConfigError(f"nothing is called {pattern!r}{nearest(pattern, known)}; patterns may hold * and ?")
+        raise ConfigError(
+            f"nothing is called {pattern!r}{nearest(pattern, known)}; patterns may hold * and ?, and * lists all"
+        )
     print("\n".join(lines))
 
 
 def _sentence(scores: dict[str, Any]) -> str:
-    low, high = scores["interval"]
-    of_groups = ", ".join(
-        f"{name} {'not known' if g['nme'] is None else format(100 * g['nme'], '.2f') + ' %'} ({g['images']} images)"
-        for name, g in scores["groups"].items()
-    )
+    def percent(value: float | None, digits: int = 2) -> str:
+        return "not known" if value is None else f"{100 * value:.{digits}f} %"
+
+    def pixels(value: float | None) -> str:
+        return "not known" if value is None else f"{value:.2f} px"
+
+    low, high = (percent(v) for v in scores["interval"])
+    of_groups = ", ".join(f"{name} {percent(g['nme'])} ({g['images']} images)" for name, g in scores["groups"].items())
     return (
-        f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {100 * scores['nme']:.2f} % of "
-        f"{scores['normaliser']} (95 % interval {100 * low:.2f} to {100 * high:.2f}), median {100 * scores['median']:.2f} %, "
-        f"failures above {100 * scores['failure_threshold']:g} %: {100 * scores['failure_rate']:.1f} %\n"
-        f"points: median {scores['point_median_pixels']:.2f} px, 95th percentile {scores['point_p95_pixels']:.2f} px; "
-        f"confidence is off by {100 * scores['calibration_error']:.1f} % (expected calibration error)"
+        f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {percent(scores['nme'])} of "
+        f"{scores['normaliser']} (95 % interval {low} to {high}), median {percent(scores['median'])}, "
+        f"failures above {100 * scores['failure_threshold']:g} %: {percent(scores['failure_rate'], 1)}\n"
+        f"points: median {pixels(scores['point_median_pixels'])}, 95th percentile {pixels(scores['point_p95_pixels'])}; "
+        f"confidence is off by {percent(scores['calibration_error'], 1)} (expected calibration error)"
         + (f"\ngroups: {of_groups}" if of_groups else "")
     )
 
@@ -183,6 +202,7 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
         file = find_recipe(arguments[0])
         _known_settings(read_recipe(arguments[0]), str(file))
         arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
+    _check_values(arguments)
     try:
         parsed = parser.parse_args([a for a in arguments if a != "--print_config"])
         settings = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
@@ -198,6 +218,31 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     return config, show
 
 
+def _check_values(arguments: Sequence[str]) -> None:
+    """Refuse a flag's value of the wrong kind in the words that recipes and Python get, before jsonargparse in its own."""
+    import yaml
+
+    from snellen.config.values import coerce, setting_types
+
+    groups = setting_types(RunConfig)
+    for i, argument in enumerate(arguments):
+        flag, given, value = argument.partition("=")
+        if not flag.startswith("--"):
+            continue
+        group, _, key = flag[2:].rpartition(".")
+        hints = (
+            setting_types(groups[group]) if dataclasses.is_dataclass(groups.get(group)) else groups if not group else {}
+        )
+        following = arguments[i + 1] if i + 1 < len(arguments) else ""
+        if key not in hints or dataclasses.is_dataclass(hints[key]) or not (given or following):
+            continue
+        try:
+            parsed = yaml.safe_load(value if given else following)
+        except yaml.YAMLError:
+            continue  # a word such as "[": jsonargparse says what is wrong with it
+        coerce(flag[2:], parsed, hints[key])
+
+
 def _known_settings(values: dict[str, Any], file: str) -> None:
     """Refuse unknown keys of a recipe with the nearest ones, before jsonargparse says it at length."""
     from snellen.config import from_dict
@@ -206,14 +251,10 @@ def _known_settings(values: dict[str, Any], file: str) -> None:
         from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
-    except TypeError as error:
-        raise ConfigError(f"{file} does not hold settings of the right kind ({error})") from None
 
 
 def _explain(message: str) -> str:
     """jsonargparse's message as one sentence, with the nearest settings where a name is unknown."""
-    import dataclasses
-
     known = []
     for field in dataclasses.fields(RunConfig):
         inner = dataclasses.fields(field.type) if dataclasses.is_dataclass(field.type) else ()
@@ -221,6 +262,9 @@ def _explain(message: str) -> str:
     match = re.search(r"unrecognized arguments: --([\w.\-]+)", message)
     if match:
         return f"there is no setting --{match[1]}{nearest(match[1], known)}; list all with: snellen train --help"
+    match = re.search(r"unrecognized arguments: (\S+)", message)
+    if match:
+        return f"{match[1]!r} stands where no value is expected; the recipe comes first: snellen train RECIPE --SETTING VALUE"
     match = re.search(r'key "([\w.]+)":\s*(.*)', message, re.S)
     if match:
         return f"--{match[1]}: {' '.join(match[2].split())}"

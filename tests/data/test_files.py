@@ -129,9 +129,13 @@ def test_the_image_box():
 def test_a_box_that_needs_missing_points_says_so_with_file_and_row(tmp_path):
     Image.new("L", (200, 200)).save(tmp_path / "f.png")
     half = Keypoints.visible([[40, 40], [np.nan, np.nan], [60, 60], [45, 90], [75, 90]], get_schema("mtfl-5"))
-    data = AnnotatedImages([Annotation("f.png", half, 9)], tmp_path, source="l.txt", box="mtfl", box_scale=0.95)
-    with pytest.raises(DataError, match=r"l\.txt, row 9: f\.png: .*both eyes"):
-        data[0]
+    whole = Keypoints.visible([[40, 40], [80, 40], [60, 60], [45, 90], [75, 90]], get_schema("mtfl-5"))
+    rows = [Annotation("f.png", half, 9), Annotation("f.png", whole, 10)]
+    with pytest.raises(DataError, match=r"l\.txt, row 9: f\.png: .*both eyes.*--on-error skip"):
+        AnnotatedImages(rows, tmp_path, source="l.txt", box="mtfl", box_scale=0.95)
+    kept = AnnotatedImages(rows, tmp_path, source="l.txt", box="mtfl", box_scale=0.95, on_error="skip")
+    assert len(kept) == 1
+    assert "row 9" in kept.skipped[0]
 
 
 # --- splits

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from snellen.config.checks import Range, check_range, require
+from snellen.config.values import coerce_fields
 
 __all__ = ["AugmentConfig", "DataConfig"]
 
@@ -73,16 +74,10 @@ class DataConfig:
     cache_mb: int = 2048
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "canvas", tuple(int(v) for v in self.canvas))
+        coerce_fields(self, "data")
         require(
-            len(self.canvas) == 2 and min(self.canvas) >= 16,
+            min(self.canvas) >= 16,
             f"data.canvas must be height and width of at least 16 pixels, not {list(self.canvas)}",
-        )
-        object.__setattr__(self, "swaps", tuple(tuple(pair) for pair in self.swaps))
-        object.__setattr__(self, "normaliser", tuple(self.normaliser))
-        require(
-            all(len(pair) == 2 for pair in self.swaps),
-            f"data.swaps are pairs of point names, not {[list(pair) for pair in self.swaps]}",
         )
         require(
             len(self.normaliser) in (0, 2),
@@ -90,8 +85,8 @@ class DataConfig:
         )
         self._check_folders()
         require(0 < self.val_share < 1, f"data.val_share must lie between 0 and 1, not {self.val_share}")
-        require(self.on_error in ("raise", "skip"), f"data.on_error is raise or skip, not {self.on_error!r}")
-        require(self.workers >= 0, f"data.workers must be 0 or more, not {self.workers}")
+        for name in ("workers", "cache_mb"):
+            require(getattr(self, name) >= 0, f"data.{name} must be 0 or more, not {getattr(self, name)}")
         require(self.box_scale > 0, f"data.box_scale must be positive, not {self.box_scale}")
         for name in ("train_images", "val_images", "test_images"):
             require(getattr(self, name) > 0, f"data.{name} must be positive, not {getattr(self, name)}")
@@ -153,15 +148,14 @@ class AugmentConfig:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
+        coerce_fields(self, "augment")
         limits = {"scale": (0.1, 10), "stretch": (0.1, 10), "tight": (0.2, 10), "rectangle": (0, 1), "coarse": (1, 16)}
         for name, (low, high) in limits.items():
-            value = tuple(getattr(self, name))
-            object.__setattr__(self, name, value)
-            check_range(f"augment.{name}", value, low, high)
-        object.__setattr__(self, "blur", tuple(self.blur))
+            check_range(f"augment.{name}", getattr(self, name), low, high)
         check_range("augment.blur", self.blur, 0.05, 20)
         for name in ("flip", "tight_probability", "rectangle_probability", "blur_probability", "coarse_probability"):
             require(0 <= getattr(self, name) <= 1, f"augment.{name} is a probability between 0 and 1")
         require(0 <= self.shift < 1, f"augment.shift is a share of the box's side below 1, not {self.shift}")
         require(0 <= self.rotate <= 180, f"augment.rotate is in degrees from 0 to 180, not {self.rotate}")
         require(0 <= self.brightness < 1 and 0 <= self.contrast < 1, "augment.brightness and contrast are below 1")
+        require(self.noise >= 0, f"augment.noise must be 0 or more grey levels, not {self.noise}")

@@ -8,6 +8,7 @@ from typing import Any
 from snellen.config.checks import ConfigError, nearest, require
 from snellen.config.data import AugmentConfig, DataConfig
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
+from snellen.config.values import coerce_fields
 
 __all__ = ["RunConfig", "from_dict", "to_dict"]
 
@@ -41,6 +42,7 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
+        coerce_fields(self, "")
         require(self.seed >= 0, f"seed must be 0 or more, not {self.seed}")
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from snellen.config.checks import require
+from snellen.config.values import coerce_fields
 
 __all__ = ["EvaluateConfig", "ModelConfig", "TrainConfig"]
 
@@ -14,6 +15,9 @@ class ModelConfig:
 
     name: str = "rcn5"
     choices: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        coerce_fields(self, "model")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ class TrainConfig:
     devices: int = 0
 
     def __post_init__(self) -> None:
+        coerce_fields(self, "train")
+        at_least_0 = (
+            "weight_decay l2_trunk l2_branch l2_mixing clip validate_every checkpoint_every patience threads devices"
+        )
+        for name in at_least_0.split():
+            require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
         require(self.steps > 0, f"train.steps must be positive, not {self.steps}")
         require(self.minutes is None or self.minutes > 0, f"train.minutes must be positive, not {self.minutes}")
         require(self.batch_size > 0, f"train.batch_size must be positive, not {self.batch_size}")
@@ -102,3 +112,9 @@ class EvaluateConfig:
     flip: bool = False
     failure: float = 0.1
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        coerce_fields(self, "evaluate")
+        require(self.window >= 0, f"evaluate.window must be 0 or more cells, not {self.window}")
+        for name in ("radius", "failure", "batch_size"):
+            require(getattr(self, name) > 0, f"evaluate.{name} must be positive, not {getattr(self, name)}")

@@ -27,7 +27,7 @@ class Batch:
 
     Attributes:
         image: (b, c, h, w) float32 in 0..255.
-        xy: (b, k, 2) float32, canvas pixels; 0 where not in `mask`.
+        xy: (b, k, 2) float32, canvas pixels; 0 where not `labelled`.
         mask: (b, k) True for points that are labelled and on the canvas: the ones a loss may use.
         labelled: (b, k) True for labelled points: the ones a metric uses.
         matrix: (b, 3, 3) float64, image to canvas.

@@ -71,8 +71,10 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
         on_error=config.on_error,
         cache_mb=config.cache_mb,
     )
-    if config.on_error == "skip":
-        images.decode_all()  # finds the broken files now, so that the order of the others is fixed
+    if config.on_error == "skip" or images.fits:
+        # Finds broken pixels behind good headers now: before anything is written, and before an order is fixed that skips
+        # them. Costs nothing where the images stay in memory, since each is decoded once anyway.
+        images.decode_all()
     return images
 
 

@@ -25,7 +25,8 @@ class DataError(ValueError):
 class AnnotatedImages:
     """Image files with annotated objects: one sample an object, so a picture with two faces is two samples.
 
-    Every file's header is read at construction, so that a missing or unreadable file is found before training starts.
+    Every file's header is read and every box made at construction, so that a missing or unreadable file, or an object
+    without the points that its box needs, is found before training starts.
     Decoded images are kept in memory up to `cache_mb`.
 
     Args:
@@ -61,14 +62,20 @@ class AnnotatedImages:
         self._cache: dict[str, Tensor] = {}
         self._room = cache_mb * 1_000_000
         self.skipped: list[str] = list(skipped)
-        kept = []
+        kept, pixels = [], 0
         for annotation in annotations:
             try:
-                image_size(self.root / annotation.file)
+                height, width = image_size(self.root / annotation.file)
+                make_box(self.box, annotation.keypoints, self.box_scale, width, height)
             except ImageError as error:
                 self._broken(annotation, error)
+            except ValueError as error:
+                self._broken(annotation, ValueError(f"{annotation.file}: {error}"))
             else:
                 kept.append(annotation)
+                pixels += height * width
+        #: Whether all decoded images stay in memory (an estimate where a file holds several objects).
+        self.fits = pixels * channels <= self._room
         self._keep(kept)
 
     def _place(self, annotation: Annotation) -> str:
@@ -133,8 +140,5 @@ class AnnotatedImages:
         except ImageError as error:
             raise DataError(f"{self._place(annotation)}: {error}") from None
         height, width = image.shape[-2:]
-        try:
-            box = make_box(self.box, annotation.keypoints, self.box_scale, width, height)
-        except ValueError as error:
-            raise DataError(f"{self._place(annotation)}: {annotation.file}: {error}") from None
+        box = make_box(self.box, annotation.keypoints, self.box_scale, width, height)
         return Sample(image, annotation.keypoints, box, self.names[index])

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def evaluate_run(
             )
         localiser.decoder = decoder  # type: ignore[assignment]  # checked against DECODERS above
     if data is not None:
+        if config.data.format == "wings":
+            raise ConfigError(f"{folder.path} was trained on drawn wings, which have no folder; leave --data out")
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
     if on_error is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, on_error=on_error))  # type: ignore[arg-type]  # the configuration checks it
@@ -130,13 +133,24 @@ def evaluate_run(
         "parameters": localiser.card["parameters"],
         "skipped": len(samples.skipped) if isinstance(samples, AnnotatedImages) else 0,
     }
+    result = _finite(result)
     now = environment()
-    write_atomically(folder / f"evaluation-{split}.json", json.dumps({"scores": result, **now}, indent=1) + "\n")
+    text = json.dumps({"scores": result, **now}, indent=1, allow_nan=False)
+    write_atomically(folder / f"evaluation-{split}.json", text + "\n")
     if split == "test" and not isinstance(samples, InMemory):
         _count_test_look(folder, config, result, now)
     record = _record(folder, config, localiser, samples, predictions, jitter, split)
     record.save(folder / f"predictions-{split}")
     return result
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: what is not known becomes None."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _groups(samples: KeypointDataset) -> dict[str, list[int]]:
@@ -146,10 +160,12 @@ def _groups(samples: KeypointDataset) -> dict[str, list[int]]:
 def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any], now: dict[str, Any]) -> None:
     """Add a line to the ledger of test evaluations: how often a test was looked at is part of the result.
 
-    The ledger stands in results/ of the working directory where there is one (a checkout), else in the run's folder. Drawn
+    The ledger stands in results/ of the working directory where that is a checkout of snellen, else in the run's folder. Drawn
     data is not counted: every seed of it is new.
     """
-    ledger = Path("results") if Path("results").is_dir() else folder.path
+    project = Path("pyproject.toml")
+    checkout = project.is_file() and 'name = "snellen"' in project.read_text(encoding="utf-8")
+    ledger = Path("results") if checkout and Path("results").is_dir() else folder.path
     line = {
         "date": now["date"],
         "commit": now["commit"],
@@ -158,6 +174,9 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
         "seed": config.seed,
         "metric": f"nme / {result['normaliser']}",
         "value": result["nme"],
+        "data": Path(config.data.root or "").name,
+        "flip": result["flip"],
+        "decoder": result["decoder"],
     }
     with (ledger / "test-evaluations.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -15,9 +15,12 @@ __all__ = ["canvas_picture", "choose", "coarse_to_fine", "where_they_differ"]
 
 
 def choose(errors: NDArray[np.float64], count: int = 4) -> dict[str, list[int]]:
-    """Indices of the images with the lowest, middle and highest error, `count` of each; images without one are left out."""
+    """Indices of the images with the lowest, middle and highest error, `count` of each; images without one are left out.
+
+    With few images there are fewer of each, so that no image stands in two rows.
+    """
     order = [int(i) for i in np.argsort(errors, kind="stable") if np.isfinite(errors[i])]
-    count = min(count, len(order))
+    count = min(count, max(1, len(order) // 3), len(order))
     middle = max(0, (len(order) - count) // 2)
     return {
         "best": order[:count],
@@ -46,7 +49,7 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
         Labels of the stages and probabilities (stages, k, h, w), maps that cover the canvas from border to border.
     """
     model: Any = localiser.model
-    batch = canvas[None].contiguous(memory_format=torch.channels_last)
+    batch = canvas[None].to(next(model.parameters()).device).contiguous(memory_format=torch.channels_last)
     labels, maps = [], []
     for used, reduction in enumerate(reversed(model.reductions), start=1):
         h, w = (max(1, side // reduction) for side in localiser.canvas)
@@ -54,7 +57,7 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
         logits = model(batch, branch_mask="1" * used + "0" * (model.branches - used)).logits
         probability = torch.softmax(logits[0].float().flatten(1), dim=-1).unflatten(1, logits.shape[-2:])
         maps.append(_cut(probability, model.stride, localiser.canvas))
-    return labels, torch.stack(maps).numpy()
+    return labels, torch.stack(maps).cpu().numpy()
 
 
 def _cut(maps: torch.Tensor, stride: int, canvas: tuple[int, int]) -> torch.Tensor:

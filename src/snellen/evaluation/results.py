@@ -151,7 +151,8 @@ def results_page(records: list[Record], not_run: str = "") -> str:
         "# Results",
         "",
         "Generated from `results/*.json` by `make results-doc`; do not edit. Values are means over seeds with their sample",
-        "standard deviation, and the 95 % interval of the mean (Student's t over seeds). Normalisers are always named.",
+        "standard deviation, and the 95 % interval of the mean by Student's t over seeds; of a single run the interval is over",
+        "its images or repetitions, where there is one. Normalisers are always named.",
         "",
     ]
     for group in dict.fromkeys(r.name.split("/")[0] for r in records):
@@ -162,7 +163,7 @@ def results_page(records: list[Record], not_run: str = "") -> str:
         for r in members:
             metric = r.metric + (f" / {r.normaliser}" if r.normaliser else "")
             lines.append(
-                f"| {r.name} | {metric} | {r.mean:.2f} ± {r.spread:.2f} {r.unit} | {r.interval[0]:.2f} to {r.interval[1]:.2f} "
+                f"| {r.name} | {metric} | {_value(r)} | {_interval(r)} "
                 f"| {len(r.values)} | {r.steps:,} | {_time(r.train_seconds)} | {r.note} |"
             )
         lines += ["", "Commands (`N` is the seed):", ""]
@@ -197,7 +198,7 @@ def headline_table(records: list[Record], names: Sequence[str]) -> str:
         found = [r for r in records if r.name == name]
         for command in dict.fromkeys(r.command for r in found):
             values = "; ".join(
-                f"{r.metric}{f' over {r.normaliser}' if r.normaliser else ''} {r.mean:.2f} ± {r.spread:.2f} {r.unit}"
+                f"{r.metric}{f' over {r.normaliser}' if r.normaliser else ''} {_value(r)}"
                 for r in found
                 if r.command == command
             )
@@ -227,6 +228,16 @@ def main(folder: str, page: str, readme: str) -> None:
     write_atomically(Path(page), results_page(records, missing.read_text(encoding="utf-8") if missing.exists() else ""))
     text = Path(readme).read_text(encoding="utf-8")
     write_atomically(Path(readme), with_headlines(text, headline_table(records, HEADLINES)))
+
+
+def _value(record: Record) -> str:
+    spread = f" ± {record.spread:.2f}" if len(record.values) > 1 else ""
+    return f"{record.mean:.2f}{spread} {record.unit}"
+
+
+def _interval(record: Record) -> str:
+    low, high = record.interval
+    return f"{low:.2f} to {high:.2f}" if high > low or len(record.values) > 1 else "-"
 
 
 def _time(seconds: float) -> str:

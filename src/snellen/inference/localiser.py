@@ -91,7 +91,8 @@ class Localiser:
 
         Args:
             images: paths, PIL images, NumPy arrays (h, w) or (h, w, 3) uint8, or tensors (c, h, w) uint8; one or many.
-            boxes: the region of each image that holds the object; by default the whole image.
+            boxes: the region of each image that holds the object, as large as those of the training (`card["box"]`); by default
+                the whole image, with a warning where the model was trained on closer crops.
 
         Returns:
             One `Keypoints` an image, in pixels of the original image, `score` the confidence that the point lies within
@@ -100,6 +101,12 @@ class Localiser:
         pictures = [images] if isinstance(images, (str, Path, Image.Image, np.ndarray, Tensor)) else list(images)
         if boxes is not None and len(boxes) != len(pictures):
             raise ValueError(f"{len(pictures)} images but {len(boxes)} boxes; give one box an image")
+        rule = self.card.get("box", {}).get("rule", "image")
+        if boxes is None and rule != "image":
+            log.warning(
+                "this model was trained on boxes around the object (rule %r, scale %g) and now sees whole images; "
+                "give boxes= for answers as good as its evaluation", rule, self.card["box"]["scale"],
+            )  # fmt: skip
         answers = []
         for i, picture in enumerate(pictures):
             image = _tensor(picture, self.channels)
@@ -131,11 +138,12 @@ def _tensor(picture: Picture, channels: int) -> Tensor:
     return picture
 
 
-def load(path: str | Path) -> Localiser:
+def load(path: str | Path, device: str | torch.device | None = None) -> Localiser:
     """Load a trained model from its run folder.
 
     Args:
         path: the folder that `snellen train` wrote.
+        device: where it runs; by default a GPU where there is one.
 
     Raises:
         ConfigError: where the folder is no finished run, or its weights do not fit.
@@ -160,4 +168,5 @@ def load(path: str | Path) -> Localiser:
         raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
     if card.get("terms"):
         log.warning("%s: %s", folder, card["terms"])
-    return Localiser(model.to(memory_format=torch.channels_last), card)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Localiser(model.to(device=device, memory_format=torch.channels_last), card)

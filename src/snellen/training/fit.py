@@ -4,7 +4,9 @@ import copy
 import dataclasses
 import json
 import logging
+import pickle
 import re
+import shutil
 import sys
 import time
 import warnings
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
@@ -20,7 +23,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from snellen.config import ConfigError, RunConfig
-from snellen.data import CanvasDataset, StepBatches, build_dataset, evaluation_loader, training_loader
+from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_dataset, evaluation_loader, training_loader
 from snellen.keypoints import Schema
 from snellen.models import KeypointNet, create_model
 from snellen.training.callbacks import (
@@ -62,19 +65,13 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
         ConfigError, DataError, AnnotationError: one sentence each, before anything is written.
     """
     folder = resume or RunFolder(Path(config.out) / config.run_name)
+    if resume is None:
+        folder.refuse_if_taken()  # before data are read, which may take minutes
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     train_data, val_data = (build_dataset(config.data, split) for split in ("train", "val"))
     schema = train_data.schema
-    wanted = config.evaluate.normaliser
-    if wanted and wanted not in schema.normaliser_names:
-        known = ", ".join(schema.normaliser_names)
-        raise ConfigError(f"evaluate.normaliser {wanted!r} does not exist for {schema.name!r}; it has {known}")
-    sided = [p for p in schema.points if re.search(r"(^|[^a-z])(left|right)([^a-z]|$)", p.lower())]
-    if config.augment.flip and sided and not schema.swaps:
-        log.warning(
-            "augment.flip mirrors images, but no points are swapped; name the pairs of %s in data.swaps", sided[:4]
-        )
+    _check_data(config, val_data)
     model = build_model(config, schema, load_pretrained=resume is None)
     if min(config.data.canvas) < model.minimum_size:
         raise ConfigError(
@@ -109,13 +106,18 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     with warnings.catch_warnings():
         # Lightning recommends more workers and finer logging; both are settings of the recipe.
         warnings.filterwarnings("ignore", module="lightning")
-        trainer.fit(
-            task,
-            training_loader(train_set, batches, workers=config.data.workers),
-            evaluation_loader(val_set, config.evaluate.batch_size),
-            ckpt_path=folder.last_checkpoint if resume else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                task,
+                training_loader(train_set, batches, workers=config.data.workers),
+                evaluation_loader(val_set, config.evaluate.batch_size),
+                ckpt_path=folder.last_checkpoint if resume else None,
+                weights_only=True,
+            )
+        except Exception:
+            if not folder.last_checkpoint.exists():
+                shutil.rmtree(folder.path, ignore_errors=True)  # nothing to go on with, and the name is free again
+            raise
     if interrupt.interrupted:
         log.warning(
             "stopped at step %d of %d; go on with: snellen train --resume %s", trainer.global_step, steps, folder.path
@@ -126,12 +128,39 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     return folder
 
 
+def _check_data(config: RunConfig, val_data: KeypointDataset) -> None:
+    """Refuse data that cannot be trained and scored as the configuration says; warn of mirror images without swaps."""
+    schema, wanted = val_data.schema, config.evaluate.normaliser
+    if wanted and wanted not in schema.normaliser_names:
+        known = ", ".join(schema.normaliser_names)
+        raise ConfigError(f"evaluate.normaliser {wanted!r} does not exist for {schema.name!r}; it has {known}")
+    sided = [p for p in schema.points if re.search(r"(^|[^a-z])(left|right)([^a-z]|$)", p.lower())]
+    if config.augment.flip and sided and not schema.swaps:
+        log.warning(
+            "augment.flip mirrors images, but no points are swapped; name the pairs of %s in data.swaps", sided[:4]
+        )
+    name = wanted or schema.default_normaliser
+    for i in range(len(val_data)):  # nearly always the first sample has the distance
+        distance = schema.normalising_distance(name, val_data[i].keypoints.xy)
+        if np.isfinite(distance) and distance > 0:
+            return
+    raise ConfigError(
+        f"no validation image has the distance {name!r} to divide errors by (one point alone spans none, nor do unlabelled "
+        f"ones); set evaluate.normaliser to pixels or another of {', '.join(schema.normaliser_names)}"
+    )
+
+
 def _finished_steps(folder: RunFolder) -> int:
     if folder.finished:
         raise ConfigError(f"{folder.path} is finished; start a new run with another --name or --seed")
     if not folder.last_checkpoint.exists():
         raise ConfigError(f"{folder.path} has no checkpoint to resume from; delete the folder and train again")
-    return int(torch.load(folder.last_checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    try:
+        return int(torch.load(folder.last_checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ConfigError(
+            f"{folder.last_checkpoint} cannot be read ({str(error).splitlines()[0]}); delete {folder.path} and train again"
+        ) from None
 
 
 def _with_steps(config: RunConfig, model: nn.Module, data: CanvasDataset, schema: Schema) -> RunConfig:

@@ -107,12 +107,8 @@ class RunFolder:
         """Whether training ended and the model was written."""
         return (self.path / "model.json").exists()
 
-    def create(self, config: RunConfig, command: str) -> None:
-        """Start the folder: resolved configuration and circumstances.
-
-        Raises:
-            ConfigError: where a run of that name is there already.
-        """
+    def refuse_if_taken(self) -> None:
+        """A ConfigError where a run of that name is there already, or where no folder can be made."""
         if self.path.exists() and any(self.path.iterdir()):
             state = "is finished" if self.finished else f"can go on: snellen train --resume {self.path}"
             raise ConfigError(
@@ -120,6 +116,15 @@ class RunFolder:
                 if self.last_checkpoint.exists() or self.finished
                 else f"{self.path} is not empty; give another --name, or delete the folder"
             )
+        there = next(p for p in (self.path.absolute(), *self.path.absolute().parents) if p.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise ConfigError(
+                f"{self.path} cannot be made: {there} is no folder that can be written to; choose another --out"
+            )
+
+    def create(self, config: RunConfig, command: str) -> None:
+        """Start the folder: resolved configuration and circumstances. Errors as for `refuse_if_taken`."""
+        self.refuse_if_taken()
         write_atomically(self / "config.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
         self.update(command=command, **environment())
 
@@ -134,13 +139,21 @@ class RunFolder:
             raise ConfigError(
                 f"{self.path} is not a run folder (it has no config.yaml); give the folder that train wrote"
             )
-        config: RunConfig = from_dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+        try:
+            config: RunConfig = from_dict(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+            raise ConfigError(f"{file} is damaged ({str(error).splitlines()[0]}); restore it or train again") from None
         return config
 
     def info(self) -> dict[str, Any]:
         """What run.json holds."""
         file = self / "run.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError as error:
+            raise ConfigError(
+                f"{file} is damaged ({error}); restore it, or delete it to go on without its notes"
+            ) from None
 
     def update(self, **values: Any) -> None:
         """Add values to run.json."""
