@@ -136,7 +136,7 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
 
 
 def _refuse_other_settings(folder: RunFolder, wanted: RunConfig) -> None:
-    """A finished run of the name may have been trained by an older recipe: its numbers would be stored under a false command."""
+    """A finished run of the name may be of an older recipe: its numbers would be stored under a false command."""
     have, want = to_dict(folder.config()), to_dict(wanted)
     for values in (have, want):
         for key in ("recipe", "out", "name"):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from snellen.config import ConfigError, from_dict
+from snellen.data import DataError
 from snellen.inference import load
 from snellen.training.fit import fit
 from snellen.training.runs import RunFolder
@@ -68,3 +69,41 @@ def test_a_finished_run_is_not_overwritten_nor_resumed(settings):
     with pytest.raises(ConfigError, match="finished"):
         fit(folder.config(), resume=RunFolder(folder.path))
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+# --- what cannot work is refused before anything is written
+
+
+def test_a_single_point_has_no_distance_to_divide_by_but_pixels(settings, tmp_path):
+    file = tmp_path / "data" / "annotations.csv"
+    rows = [line.rsplit(",", 2)[0] for line in file.read_text().splitlines()]
+    file.write_text("\n".join(rows) + "\n")
+    with pytest.raises(ConfigError, match=r"no validation image has the distance 'box'.*evaluate.normaliser to pixels"):
+        fit(from_dict(settings))
+    assert not (tmp_path / "runs").exists()
+    settings["evaluate"] = {"normaliser": "pixels"}
+    assert fit(from_dict(settings)).finished
+
+
+def test_a_truncated_picture_is_found_before_anything_is_written_or_left_out(settings, tmp_path):
+    picture = sorted((tmp_path / "data").glob("*.png"))[3]
+    picture.write_bytes(picture.read_bytes()[:-60])
+    with pytest.raises(DataError, match=rf"row \d+: .*{picture.name}.*--on-error skip"):
+        fit(from_dict(settings))
+    assert not (tmp_path / "runs").exists()
+    settings["data"]["on_error"] = "skip"
+    assert fit(from_dict(settings)).finished
+
+
+def test_damaged_run_folders_are_named(settings):
+    folder = fit(from_dict(settings))
+    (folder / "model.json").unlink()
+    folder.last_checkpoint.write_bytes(b"PK damaged")
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read.*train again"):
+        fit(folder.config(), resume=RunFolder(folder.path))
+    (folder / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
+        folder.info()
+    (folder / "config.yaml").write_text("train: [")
+    with pytest.raises(ConfigError, match=r"config\.yaml is damaged"):
+        folder.config()

@@ -169,4 +169,4 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
     if card.get("terms"):
         log.warning("%s: %s", folder, card["terms"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Localiser(model.to(device=device, memory_format=torch.channels_last), card)
+    return Localiser(model.to(device).to(memory_format=torch.channels_last), card)
