@@ -18,6 +18,7 @@ import yaml
 from snellen import api
 from snellen.config import RunConfig, to_dict
 from snellen.evaluation.results import Record, add_record, mean_interval
+from snellen.models import model_choices
 from snellen.training.runs import RunFolder
 
 #: Score in evaluation-SPLIT.json -> what the record calls it, its unit, and the factor to it.
@@ -142,6 +143,8 @@ def _refuse_other_settings(folder: RunFolder, wanted: RunConfig) -> None:
         for key in ("recipe", "out", "name"):
             values.pop(key)
         values["data"].pop("root")
+        # Resolved, since a command line writes some choices in other words: 0111 as the number 111.
+        values["model"] = model_choices(values["model"]["name"], **values["model"]["choices"])
     different = [
         f"{group}.{key}" for group in want if isinstance(want[group], dict)
         for key in want[group] if have[group].get(key) != want[group][key]
