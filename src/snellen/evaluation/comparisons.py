@@ -43,6 +43,8 @@ def masking_table(records: Sequence[Record]) -> list[str]:
         "",
         f"Test error in {some.unit} of {some.normaliser}; a 1 is a branch in use, the coarsest first. A branch that is off",
         "gives zeros, in training and in the test, as published (the authors' code sums its untrained output).",
+        "Without fine branches SumNet answers in the coarse map's repeated cells; an RCN's fine branches still convolve what comes",
+        "up to them.",
         "",
         "| branches | " + " | ".join(_NETS.values()) + " |",
         "|---|" + "---|" * len(_NETS),
@@ -50,9 +52,13 @@ def masking_table(records: Sequence[Record]) -> list[str]:
     for mask in order:
         row = [_cell(cells[mask].get(net)) for net in _NETS]
         lines.append(f"| {mask} | " + " | ".join(row) + " |")
-    lines += ["", f"{some.steps:,} steps, seeds {', '.join(map(str, some.seeds))}; {some.note}. Commands:", ""]
+    lines += ["", f"{some.steps:,} steps, {_seeds(some)}; {some.note}. Commands:", ""]
     lines += [f"- {r.name}: `{r.command}`" for mask in order for r in cells[mask].values()]
     return lines
+
+
+def _seeds(record: Record) -> str:
+    return f"seed{'s' if len(record.seeds) > 1 else ''} {', '.join(map(str, record.seeds))}"
 
 
 def _cell(record: Record | None) -> str:
@@ -75,8 +81,8 @@ def paired_table(records: Sequence[Record]) -> list[str]:
     lines = [
         "### One choice at a time",
         "",
-        f"Validation error in {base.unit} of {base.normaliser}. The base has {base.mean:.2f} ± {base.spread:.2f} over seeds",
-        f"{', '.join(map(str, base.seeds))}; a row changes one choice, the rest is the same. Below 0 is better.",
+        f"Validation error in {base.unit} of {base.normaliser}. The base has {base.mean:.2f} ± {base.spread:.2f} over",
+        f"{_seeds(base)}; a row changes one choice, the rest is the same. Below 0 is better.",
         "",
         "| changed | error | change, paired | 95 % interval |",
         "|---|---|---|---|",
