@@ -3,7 +3,8 @@
 import re
 
 from snellen.evaluation.comparisons import curves_svg, curves_table, has_table, masking_table, paired_table
-from snellen.evaluation.results import Record, results_page
+from snellen.evaluation.results import Record
+from snellen.evaluation.results_page import results_page
 
 NAMES = ("faces5/rcn", "faces5/sumnet")
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from contracts import LayerContract
+from snellen.models.halving import Halved
 from snellen.models.pooling import POOLS, LowBand, make_pool
-from snellen.models.surgery import Halved, replace_pooling
+from snellen.models.surgery import replace_pooling
 
 torchvision = pytest.importorskip("torchvision.models")
 timm = pytest.importorskip("timm")
@@ -93,7 +94,7 @@ def test_every_map_keeps_its_size_and_undo_restores_every_bit(name):
     state = {k: v.clone() for k, v in model.state_dict().items()}
     surgery = replace_pooling(model, "avg", EVERYTHING, example=x, verbose=False)
     names = [c.name for c in surgery.changes]
-    assert len(names) >= 4
+    assert len(names) >= 3
     sizes = [(33, 65), (38, 47)]
     changed = [shapes(model, names, s) for s in sizes]
     assert not any(m.training for m in model.modules())

@@ -13,77 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from snellen.models.halving import Halved, pair, sides_of
 from snellen.models.pooling import POOLS, make_pool
 
-__all__ = ["KINDS", "Change", "Halved", "Surgery", "replace_pooling"]
+__all__ = ["KINDS", "Change", "Surgery", "replace_pooling"]
 
 #: What halves a map. "shortcut" is a strided 1x1 convolution; "stem" a strided convolution of the image itself, which costs
 #: four times as much at stride 1 where maps are largest, and is therefore left alone unless it is asked for.
 KINDS = ("max", "avg", "conv", "shortcut", "stem")
 _DEFAULT = ("max", "conv", "shortcut")
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The length of an axis after the layer that is replaced, from its length before."""
-
-    kernel: int
-    padding: int
-    dilation: int
-    ceil: bool = False
-    same: bool = False
-
-    def __call__(self, n: int) -> int:
-        if self.same:
-            return -(-n // 2)
-        room = n + 2 * self.padding - self.dilation * (self.kernel - 1) - 1
-        if not self.ceil:
-            return room // 2 + 1
-        out = -(-room // 2) + 1
-        # torch lets no window start in the padding behind the image.
-        return out - 1 if (out - 1) * 2 >= n + self.padding else out
-
-
-class Halved(nn.Module):
-    """A pooling, and the convolution that it takes the stride from, with exactly the output size of what was replaced.
-
-    Args:
-        pool: halves maps of even sides.
-        sides: the output's height and width by the input's.
-        conv: at stride 1; None for a pooling.
-        pool_first: pool before the convolution: for 1x1 ones, whose values stay the same and cost a quarter.
-    """
-
-    def __init__(
-        self, pool: nn.Module, sides: tuple[_Side, _Side], conv: nn.Conv2d | None, *, pool_first: bool
-    ) -> None:
-        super().__init__()
-        self.pool, self.sides, self.conv, self.pool_first = pool, sides, conv, pool_first
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d oh ow"]:
-        """As the replaced layer, but for the values."""
-        h, w = self.sides[0](x.shape[-2]), self.sides[1](x.shape[-1])
-        if self.conv is not None and not self.pool_first:
-            x = self.conv(x)
-        x = self.pool(_fit(x, 2 * h, 2 * w))
-        return self.conv(x) if self.conv is not None and self.pool_first else x
-
-    def extra_repr(self) -> str:
-        """The order, where there is a convolution."""
-        return "" if self.conv is None else f"pool_first={self.pool_first}"
-
-
-def _fit(x: Tensor, h: int, w: int) -> Tensor:
-    """Repeat or cut the last row and column so that `x` is h by w: odd sides, and kernels that ask for a pixel less."""
-    below, right = h - x.shape[-2], w - x.shape[-1]
-    if below > 0 or right > 0:
-        x = F.pad(x, (0, max(right, 0), 0, max(below, 0)), mode="replicate")
-    return x[..., :h, :w] if below < 0 or right < 0 else x
 
 
 @dataclass(frozen=True)
@@ -225,15 +166,11 @@ def _halving(model: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
         if not name or any(name == d or name.startswith(f"{d}.") for d in done):
             continue
         if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-            if _pair(module.stride) == (2, 2):
+            if pair(module.stride) == (2, 2):
                 yield name, "max" if isinstance(module, nn.MaxPool2d) else "avg", module
-        elif isinstance(module, nn.Conv2d) and _pair(module.stride) == (2, 2):
-            kind = "stem" if module.in_channels <= 4 else "shortcut" if _pair(module.kernel_size) == (1, 1) else "conv"
+        elif isinstance(module, nn.Conv2d) and pair(module.stride) == (2, 2):
+            kind = "stem" if module.in_channels <= 4 else "shortcut" if pair(module.kernel_size) == (1, 1) else "conv"
             yield name, kind, module
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def _matches(
@@ -251,19 +188,8 @@ def _problem(module: nn.Module) -> str:
     return ""
 
 
-def _sides(module: nn.Module) -> tuple[_Side, _Side]:
-    # timm's layers with the padding of TensorFlow compute it from the input.
-    same = type(module).__name__.endswith("Same") or getattr(module, "padding", 0) == "same"
-    kernel = _pair(module.kernel_size)  # type: ignore[arg-type]
-    padding = (0, 0) if same or isinstance(module.padding, str) else _pair(module.padding)  # type: ignore[arg-type]
-    dilation = _pair(getattr(module, "dilation", 1))
-    ceil = bool(getattr(module, "ceil_mode", False))
-    height, width = (_Side(kernel[i], padding[i], dilation[i], ceil, same) for i in (0, 1))
-    return height, width
-
-
 def _make(module: nn.Module, kind: str, with_: str, channels: int, reference: Tensor) -> Halved:
-    sides = _sides(module)
+    sides = sides_of(module)
     if not isinstance(module, nn.Conv2d):
         return Halved(make_pool(with_, channels).to(reference), sides, None, pool_first=False)
     first = kind == "shortcut"
