@@ -107,7 +107,8 @@ def plain_down(
     x: Tensor, weights: Sequence[LiftWeights], padding: str, scale: float | None, squares: bool
 ) -> list[Tensor]:
     """What `recomputed_down` returns, for all weights."""
-    bands, sums = [x], list[Tensor]()
+    bands = [x]
+    sums: list[Tensor] = []
     for dim in reversed(range(2, x.ndim)):
         lifted = []
         for band in bands:
