@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from snellen.layers.auxiliary import auxiliary_losses
     from snellen.layers.contrast import LocalContrastNorm
     from snellen.layers.lift import Bands, lift_down, lift_up
-    from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d, LiftUp1d, LiftUp2d, LiftUp3d
+    from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
+    from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
 
 __all__ = [
     "Bands",
@@ -30,7 +31,8 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(("Bands", "lift_down", "lift_up"), "lift"),
-    **dict.fromkeys([f"Lift{way}{dims}d" for way in ("Down", "Up") for dims in (1, 2, 3)], "lift_pool"),
+    **dict.fromkeys(("LiftDown1d", "LiftDown2d", "LiftDown3d"), "lift_pool"),
+    **dict.fromkeys(("LiftUp1d", "LiftUp2d", "LiftUp3d"), "lift_unpool"),
     "LocalContrastNorm": "contrast",
     "auxiliary_losses": "auxiliary",
 }

@@ -11,8 +11,8 @@ rounding. Bands are named by construction, one letter an axis in that order: L =
 the approximation along W.
 
 How this differs: a side may be odd (lift.md 2.3: nothing is published). These are the functions; the layers are in
-`lift_pool.py`. Two forms agree to rounding: `lift_plain.py`, and `lift_memory.py` with `lift_walk.py`, which is quicker
-on CPUs and keeps nothing for the backward pass but its input.
+`lift_pool.py` and `lift_unpool.py`. Two forms agree to rounding: `lift_plain.py`, and `lift_memory.py`, which is
+quicker on CPUs and keeps nothing for the backward pass but its input.
 """
 
 import itertools

@@ -1,13 +1,10 @@
-"""LiftPool's layers: `LiftDown1d/2d/3d` in the place of a pooling, `LiftUp1d/2d/3d` in that of an unpooling.
+"""LiftPool's layers `LiftDown1d/2d/3d`, in the place of a pooling.
 
 Source: Zhao, Snoek, ICLR 2021, arXiv 2104.00996, as lift.md 2 defines them. What nobody has published is our choice and
 an argument: kernel size, groups, biases, initialisation, padding, odd sizes, the reduction of the regularisers.
 
 The sum of the bands is four times an average plus a correction of at most 8 (lift.md 2.6); `scale=0.25` makes it an
-average, which is what a pretrained network without batch normalisation expects. `LiftUp` hands a decoder's feature on
-unchanged to only one of the four pixels of a 2x2 block, and to the others through a tanh (lift.md 5): normalise it, or
-follow with a 3x3 convolution. The inverse is exact for any weights but for rounding, which steep P and U multiply: fresh
-weights give it back to 1e-6 in float32, weights 30 times as large to no digit.
+average, which is what a pretrained network without batch normalisation expects.
 """
 
 import math
@@ -17,16 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from snellen.layers.auxiliary import AuxiliarySink
-from snellen.layers.lift import Bands, LiftWeights, Memory, NetWeights, band_names, down, lift_up
+from snellen.layers.lift import Bands, LiftWeights, Memory, NetWeights, band_names, down
 
 __all__ = [
     "REGULARISER_WEIGHTS",
     "LiftDown1d",
     "LiftDown2d",
     "LiftDown3d",
-    "LiftUp1d",
-    "LiftUp2d",
-    "LiftUp3d",
 ]
 
 #: lambda_u of ||s - o|| and lambda_p of ||d|| (lift.md 2.7), by the names that `auxiliary_losses` gives them.
@@ -86,7 +80,9 @@ class LiftPair(nn.Module):
         return LiftWeights(self.predict.weights(), self.update.weights())
 
 
-class _LiftDown(nn.Module):
+class LiftDown(nn.Module):
+    """What the layers of all dimensions share; the arguments are explained in `LiftDown2d`."""
+
     dims: int
 
     def __init__(
@@ -196,7 +192,7 @@ class _LiftDown(nn.Module):
         )
 
 
-class LiftDown1d(_LiftDown):
+class LiftDown1d(LiftDown):
     """`LiftDown2d` for sequences (b, c, w); bands "L" and "H".
 
     >>> LiftDown1d(8)(torch.zeros(2, 8, 9)).shape
@@ -206,7 +202,7 @@ class LiftDown1d(_LiftDown):
     dims = 1
 
 
-class LiftDown2d(_LiftDown):
+class LiftDown2d(LiftDown):
     """Halve a map by lifting, in the place of a 2x2 pooling of stride 2 (lift.md 2.1).
 
     Args:
@@ -236,72 +232,11 @@ class LiftDown2d(_LiftDown):
     dims = 2
 
 
-class LiftDown3d(_LiftDown):
+class LiftDown3d(LiftDown):
     """`LiftDown2d` for volumes (b, c, d, h, w); bands "LLL" to "HHH", letters in the order W, H, D.
 
     >>> LiftDown3d(8)(torch.zeros(2, 8, 4, 6, 7)).shape
     torch.Size([2, 8, 2, 3, 4])
-    """
-
-    dims = 3
-
-
-class _LiftUp(nn.Module):
-    dims: int
-
-    def __init__(self, down: _LiftDown) -> None:
-        super().__init__()
-        if getattr(down, "dims", None) != self.dims:
-            raise ValueError(
-                f"{type(self).__name__} inverts LiftDown{self.dims}d and was given {type(down).__name__}; give it the "
-                "encoder's layer, whose weights it uses"
-            )
-        # In a tuple, the layer is not a child: its weights stay the encoder's in state dicts and parameter lists.
-        self.tied = (down,)
-
-    def forward(self, bands: Bands, low: Tensor | None = None) -> Tensor:
-        """The map (b, c, *bands.size); `low` takes the place of the lowest band, all approximations."""
-        layer = self.tied[0]
-        if low is not None:
-            bands = bands.replace(**{"L" * self.dims: low})
-        return lift_up(bands, layer.weights(), padding=layer.padding, memory=layer.memory)
-
-
-class LiftUp1d(_LiftUp):
-    """`LiftUp2d` for sequences.
-
-    >>> layer = LiftDown1d(8)
-    >>> LiftUp1d(layer)(layer.bands(torch.zeros(2, 8, 9))).shape
-    torch.Size([2, 8, 9])
-    """
-
-    dims = 1
-
-
-class LiftUp2d(_LiftUp):
-    """The inverse of a `LiftDown2d`, with that layer's own weights (lift.md 2.2, 2.8).
-
-    Args:
-        down: the encoder's layer. It is referred to, not copied, and not a child of this one.
-
-    Raises:
-        ValueError: for a layer of other dimensions; in `forward`, where `low` is not of the band's shape.
-
-    >>> layer = LiftDown2d(64)
-    >>> bands = layer.bands(torch.zeros(2, 64, 9, 7))
-    >>> LiftUp2d(layer)(bands, low=torch.zeros(2, 64, 5, 4)).shape
-    torch.Size([2, 64, 9, 7])
-    """
-
-    dims = 2
-
-
-class LiftUp3d(_LiftUp):
-    """`LiftUp2d` for volumes.
-
-    >>> layer = LiftDown3d(8)
-    >>> LiftUp3d(layer)(layer.bands(torch.zeros(2, 8, 4, 6, 7))).shape
-    torch.Size([2, 8, 4, 6, 7])
     """
 
     dims = 3

@@ -2,12 +2,7 @@
 
 Source: lift.md 2.1, 2.2 and 6; the arrangement is ours. A few images at a time are brought into a layout with the
 channels innermost, where a depthwise convolution along any axis is quick, and lifted in memory that every such chunk
-uses again. With::
-
-    tanh(w relu(k * x))  =  2 sign(w) max(sigmoid(v) - 1/2, 0)    where  v = 2 |w| k * x
-
-one depthwise convolution, one sigmoid and one softshrink make P(x); its derivative by k * x is 4 w sigmoid'(v) where
-v > 0, and 0 elsewhere. So the 1x1 has to be depthwise, padding zero, and biases absent.
+uses again.
 
 A lift of (even, odd) and its inverse of (detail, approximation) are the same two steps, `Walk.couple`::
 
@@ -20,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from snellen.layers.lift_steps import Net, convolve, every_other, reverse_bits
 
 __all__ = ["Walk"]
 
@@ -31,26 +27,7 @@ CHUNK_CPU = 1 << 20
 #: On other devices chunks only bound the memory that a pass needs for a moment.
 CHUNK = 1 << 26
 
-# A smaller |w| makes no difference to P, but v has to keep its sign, which decides what the gradient of w sums.
-_TINY = 1e-20
-
 _aten = torch.ops.aten
-
-
-class Net:
-    """P or U, taken with a sign; its weights folded for both directions."""
-
-    def __init__(self, spatial: Tensor, point: Tensor, sign: int) -> None:
-        self.spatial, self.point, self.sign = spatial, point[:, None], sign
-        self.taps = 2 * self.point.abs().clamp_min(_TINY) * spatial
-        self.gain = 2 * sign * point.sign()
-        self.back = (4 * sign * self.point * spatial).flip(1)
-        self.products = spatial.new_zeros(spatial.shape[::-1])
-
-    def gradients(self) -> tuple[Tensor, Tensor]:
-        """Of `spatial` and `point`, from the products (of the gradient before the relu with what each tap saw)."""
-        products = 4 * self.sign * self.products.t()
-        return self.point * products, (self.spatial * products).sum(1)
 
 
 class Lift(NamedTuple):
@@ -142,12 +119,12 @@ class Walk:
             return rows[0][None]
         stack = self.take((len(rows), *rows[0].shape))
         for i, row in enumerate(rows):
-            stack[_reverse(i, self.levels)].copy_(row)
+            stack[reverse_bits(i, self.levels)].copy_(row)
         return stack
 
     def bands(self, stack: Tensor) -> list[Tensor]:
         """The maps (b, *half, c) of a stack in the order of the bands: LL, LH, HL, HH."""
-        return [stack[_reverse(i, self.levels)] for i in range(len(stack))]
+        return [stack[reverse_bits(i, self.levels)] for i in range(len(stack))]
 
     def lifts(self, level: int) -> Iterator[tuple[Net, Net, slice]]:
         """The nets of a level and what they lift of the stack: all where they are shared."""
@@ -155,7 +132,7 @@ class Walk:
             yield *self.pairs[0], slice(None)
         else:
             for j in range(2**level):
-                yield *self.pairs[2**level - 1 + _reverse(j, level)], slice(j, j + 1)
+                yield *self.pairs[2**level - 1 + reverse_bits(j, level)], slice(j, j + 1)
 
     # --- forwards
 
@@ -175,7 +152,7 @@ class Walk:
                 self.rests[level] = s - odd
             if squares is not None:
                 for j, (rest, detail) in enumerate(zip(s - odd, d, strict=True)):
-                    lift = 2**level - 1 + _reverse(j, level)
+                    lift = 2**level - 1 + reverse_bits(j, level)
                     squares[lift] += torch.stack((rest.square_().sum(), detail.square().sum()))
             z = both.flatten(0, 1)
         return z
@@ -211,7 +188,7 @@ class Walk:
 
     def add(self, net: Net, source: Tensor, target: Tensor, out: Tensor | None, level: int) -> Tensor:
         """``out = target + net(source)``, and the sigmoid."""
-        v = _convolve(source, net.taps, self.axis(level))
+        v = convolve(source, net.taps, self.axis(level))
         if self.taped:
             torch.threshold_(v, 0.0, -math.inf)
         a = v.sigmoid_()
@@ -225,36 +202,46 @@ class Walk:
     def down_backward(self, g: Tensor, out: Tensor, squares: Tensor | None) -> None:
         """The gradient of the map, into `out`, from those of the stack of bands and of the sums of squares."""
         for level in reversed(range(self.levels)):
+            dim = self.axis(level)
             gs, gd = g.chunk(2)
             if squares is not None:
-                lifts = [2**level - 1 + _reverse(j, level) for j in range(2**level)]
+                lifts = [2**level - 1 + reverse_bits(j, level) for j in range(2**level)]
                 of_rest, of_detail = (2 * squares[lifts]).view(-1, 2, *[1] * (g.ndim - 1)).unbind(1)
                 rest = self.rests[level].mul_(of_rest)
                 gs = gs + rest
                 gd = gd + torch.cat([lift.target for lift in self.tape[level]]) * of_detail
-            ge, go = self.pull_level(gs, gd, level)
+            g = self.take(self.full(gs, level)) if level else out
+            even, odd = every_other(g, dim, 0), every_other(g, dim, 1)
+            # Where the channels are not innermost, one copy is quicker than work on such memory.
+            ge = even if g.stride(-1) == 1 else self.take(even.shape)
+            go = odd if g.stride(-1) == 1 and odd.shape == even.shape else self.take(even.shape)
+            self.pull_level(gs, gd, level, ge, go)
             if squares is not None:
                 go -= rest
-            if self.size[self.axis(level) - 2] % 2:  # the last sample was repeated
-                ge.select(self.axis(level), -1).add_(go.select(self.axis(level), -1))
-            g = self.merge(ge, go, level, None if level else out)
+            if odd.shape != even.shape:  # the last sample was repeated
+                ge.select(dim, -1).add_(go.select(dim, -1))
+            if ge is not even:
+                even.copy_(ge)
+            if go is not odd:
+                odd.copy_(go.narrow(dim, 0, odd.shape[dim]))
 
     def up_backward(self, g: Tensor) -> Tensor:
         """The gradients of the stack of bands from that of the map."""
         for level in range(self.levels):
             ge, go = self.split(g, level, repeat=False)
-            gd, gs = self.pull_level(go, ge, level)
-            g = torch.cat((gs, gd))
+            both = self.take((2, *ge.shape))
+            self.pull_level(go, ge, level, both[1], both[0])
+            g = both.flatten(0, 1)
         return g
 
-    def pull_level(self, g_source: Tensor, g_target: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """The gradients before a level's lifts, source and target, from those after them; new tensors."""
-        sources, targets = [], []
-        for first, second, rows, source, target, of_first, of_second in self.tape[level]:
-            gt = self.pull(second, g_source[rows], target, of_second, level).add_(g_target[rows])
-            sources.append(self.pull(first, gt, source, of_first, level).add_(g_source[rows]))
-            targets.append(gt)
-        return (sources[0], targets[0]) if len(sources) == 1 else (torch.cat(sources), torch.cat(targets))
+    def pull_level(self, g_source: Tensor, g_target: Tensor, level: int, source: Tensor, target: Tensor) -> None:
+        """The gradients before a level's lifts, written to `source` and `target`, from those after them."""
+        for lift in self.tape[level]:
+            at = lift.rows
+            pulled = self.pull(lift.second, g_source[at], lift.target, lift.of_second, level)
+            torch.add(pulled, g_target[at], out=target[at])
+            pulled = self.pull(lift.first, target[at], lift.source, lift.of_first, level)
+            torch.add(pulled, g_source[at], out=source[at])
 
     def pull(self, net: Net, g: Tensor, source: Tensor, a: Tensor, level: int) -> Tensor:
         """The gradient that reaches `source` through the net; its weights' products are summed on the way."""
@@ -267,7 +254,7 @@ class Walk:
             moved = padded.as_strided((taps, *a.shape), (padded.stride(dim), *padded.stride()))
             products = torch.mul(moved, source, out=self.scratch(moved.shape))
             net.products += products.flatten(1, -2).sum(1).flip(0)
-        return _convolve(padded, net.back, dim, 0)
+        return convolve(padded, net.back, dim, 0)
 
     def weight_gradients(self) -> list[Tensor]:
         """In the order of the weights."""
@@ -282,7 +269,7 @@ class Walk:
     def split(self, z: Tensor, level: int, *, repeat: bool = True) -> tuple[Tensor, Tensor]:
         """Even and odd samples, equally many: the last is repeated, or met by zeros."""
         dim = self.axis(level)
-        even, odd = _every_other(z, dim, 0), _every_other(z, dim, 1)
+        even, odd = every_other(z, dim, 0), every_other(z, dim, 1)
         if repeat:  # it goes into a convolution
             even = self.take(even.shape).copy_(even)
         if z.shape[dim] % 2:
@@ -294,33 +281,13 @@ class Walk:
     def merge(self, even: Tensor, odd: Tensor, level: int, out: Tensor | None) -> Tensor:
         """Even and odd samples of the stack before a level's lifts, of which the last odd one may have no place."""
         dim = self.axis(level)
-        length = self.size[dim - 2]
         if out is None:
-            out = self.take((*even.shape[:dim], length, *even.shape[dim + 1 :]))
-        _every_other(out, dim, 0).copy_(even)
-        _every_other(out, dim, 1).copy_(odd.narrow(dim, 0, length // 2))
+            out = self.take(self.full(even, level))
+        every_other(out, dim, 0).copy_(even)
+        every_other(out, dim, 1).copy_(odd.narrow(dim, 0, out.shape[dim] // 2))
         return out
 
-
-def _reverse(number: int, bits: int) -> int:
-    """The binary digits of a number read from the other end: from the order of bands to the stack's, and back."""
-    return int(f"{number:0{bits}b}"[::-1], 2) if bits else 0
-
-
-def _every_other(z: Tensor, dim: int, start: int) -> Tensor:
-    return z[(slice(None),) * dim + (slice(start, None, 2),)]
-
-
-def _convolve(z: Tensor, taps: Tensor, dim: int, pad: int | None = None) -> Tensor:
-    """Depthwise convolution of (m, b, *size, c) with (c, k) along one axis, as a two-dimensional one; zero-padded."""
-    c, k = taps.shape
-    pad = k // 2 if pad is None else pad
-    before, side, after = z.shape[:dim], z.shape[dim], z.shape[dim + 1 : -1]
-    if not after:
-        # The axis before it joins as rows: images one pixel wide would be slow.
-        images = z.reshape(-1, before[-1], side, c)
-        y = F.conv2d(images.permute(0, 3, 1, 2), taps.view(c, 1, 1, k), padding=(0, pad), groups=c)
-    else:
-        images = z.reshape(math.prod(before), side, -1, c)
-        y = F.conv2d(images.permute(0, 3, 1, 2), taps.view(c, 1, k, 1), padding=(pad, 0), groups=c)
-    return y.permute(0, 2, 3, 1).reshape(*before, side + 2 * pad - k + 1, *after, c)
+    def full(self, half: Tensor, level: int) -> list[int]:
+        """The shape of the stack before a level's lifts."""
+        dim = self.axis(level)
+        return [*half.shape[:dim], self.size[dim - 2], *half.shape[dim + 1 :]]
