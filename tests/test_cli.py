@@ -63,8 +63,12 @@ def test_help_and_listing_recipes_import_nothing_heavy():
 
 def test_imports_cost_no_more_than_they_must():
     assert imported("import snellen, snellen.api, snellen.config", *HEAVY) == []
-    light = "from snellen.layers import recombine, contrast"
-    assert imported(light, "torch", "torchvision", "timm", "lightning", "jsonargparse", "matplotlib") == ["torch"]
+    for light in (
+        "from snellen.layers import recombine, contrast",
+        "from snellen.layers import LiftDown2d, auxiliary_losses",
+    ):
+        assert imported(light, "torch", "torchvision", "timm", "lightning", "jsonargparse", "matplotlib") == ["torch"]
+    assert imported("from snellen.layers import LiftDown2d", "torch.onnx", "torch._dynamo", "onnx") == []
 
 
 def test_timm_is_imported_when_one_of_its_backbones_is_built():

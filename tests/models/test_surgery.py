@@ -154,6 +154,21 @@ def test_the_table_counts_parameters_and_multiplications(capsys):
     assert "layer2.0.downsample.0" in shown
 
 
+def test_lift_starts_as_the_average_learns_and_takes_its_options():
+    model, other, x = net("resnet18"), net("resnet18"), torch.rand(2, 3, 40, 56)
+    replace_pooling(other, "avg", verbose=False)
+    surgery = replace_pooling(model, "lift", kernel_size=3, verbose=False)
+    torch.testing.assert_close(model(x), other(x), rtol=1e-4, atol=1e-5)
+    # lift.md 2.4: 2C(K + 1) numbers a layer; the stem's pool, three convolutions, three shortcuts.
+    assert surgery.parameters[1] - surgery.parameters[0] == 2 * 4 * (64 + (128 + 256 + 512) + (64 + 128 + 256))
+    model.train()(x).square().sum().backward()
+    points = [p for name, p in model.named_parameters() if name.endswith("point")]
+    assert len(points) == 14
+    assert all(p.grad.any() for p in points)
+    with pytest.raises(ValueError, match="does not take these options"):
+        replace_pooling(other, "max", where=["stem"], kernel_size=3, verbose=False)
+
+
 def test_where_chooses_by_name_and_by_function():
     model = net("resnet18")
     assert [c.name for c in replace_pooling(model, "avg", ["layer3.*"], verbose=False).changes] == [

@@ -10,13 +10,14 @@ the same filter.
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from snellen.layers.precision import no_autocast
 
 __all__ = ["LocalContrastNorm", "local_contrast_normalise"]
 
@@ -64,7 +65,7 @@ def local_contrast_normalise(
     tensor([0.5000])
     """
     _check_statistics(statistics)
-    with _no_autocast(x.device.type):
+    with no_autocast(x.device.type):
         image = x.to(torch.promote_types(x.dtype, torch.float32))
         weights = gaussian_taps(image.dtype, image.device) if taps is None else taps.to(image.dtype)
         v = image - _blur(image, weights)
@@ -108,13 +109,6 @@ def _blur(x: Tensor, taps: Tensor) -> Tensor:
     flat = F.conv2d(flat, taps.view(1, 1, -1, 1), padding=(SIDE // 2, 0))
     flat = F.conv2d(flat, taps.view(1, 1, 1, -1), padding=(0, SIDE // 2))
     return flat.reshape(b, c, h, w)
-
-
-def _no_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Autocast off; a context only where it is on, so that exported graphs stay flat."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
 
 
 def _check_statistics(statistics: str) -> None:

@@ -7,14 +7,19 @@ Each halves maps (b, c, h, w) of even height and width exactly, and keeps the ch
     blur     binomial 3x3 filter, then every other pixel (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again";
              timm's layer)
     dwt      the low band of the LeGall 5/3 wavelet, the fixed lifting scheme of JPEG 2000, scaled to keep a constant
+    lift     LiftPool (lift.md), which learns; here a quarter of the sum of its bands, and it starts as "avg" exactly: a network
+             that was trained with another pooling is disturbed as little as can be. `zero_init=False, scale=1` is the paper's.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from snellen.layers import LiftDown2d
 
 __all__ = ["POOLS", "LowBand", "make_pool"]
 
@@ -54,34 +59,43 @@ class LowBand(nn.Module):
         return str(self.channels)
 
 
-def _blur(channels: int) -> nn.Module:
+def _blur(channels: int, **options: Any) -> nn.Module:
     from timm.layers import BlurPool2d
 
-    layer: nn.Module = BlurPool2d(channels)
+    layer: nn.Module = BlurPool2d(channels, **options)
     return layer
 
 
-POOLS: dict[str, Callable[[int], nn.Module]] = {
+def _lift(channels: int, *, zero_init: bool = True, scale: float = 0.25, **options: Any) -> nn.Module:
+    return LiftDown2d(channels, zero_init=zero_init, scale=scale, **options)
+
+
+POOLS: dict[str, Callable[..., nn.Module]] = {
     "max": lambda _: nn.MaxPool2d(2),
     "avg": lambda _: nn.AvgPool2d(2),
     "blur": _blur,
     "dwt": LowBand,
+    "lift": _lift,
 }
 
 
-def make_pool(kind: str, channels: int) -> nn.Module:
+def make_pool(kind: str, channels: int, **options: Any) -> nn.Module:
     """A module that halves maps of even sides.
 
     Args:
         kind: one of `POOLS`.
         channels: of the maps.
+        options: of the layer: for "lift" those of `LiftDown2d`, for "blur" timm's `filt_size`; the others have none.
 
     Raises:
-        ValueError: for a kind that does not exist.
+        ValueError: for a kind that does not exist, and for options that the layer does not have.
 
     >>> make_pool("avg", 8)(torch.zeros(1, 8, 6, 4)).shape
     torch.Size([1, 8, 3, 2])
     """
     if kind not in POOLS:
         raise ValueError(f"there is no pooling {kind!r}; give one of {', '.join(POOLS)}")
-    return POOLS[kind](channels)
+    try:
+        return POOLS[kind](channels, **options)
+    except TypeError as error:
+        raise ValueError(f"pooling {kind!r} does not take these options ({error})") from None

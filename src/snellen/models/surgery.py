@@ -11,6 +11,7 @@ MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,7 @@ def replace_pooling(
     *,
     example: Tensor | None = None,
     verbose: bool = True,
+    **options: Any,
 ) -> Surgery:
     """Exchange the layers of a network that halve maps, in place.
 
@@ -104,11 +106,12 @@ def replace_pooling(
 
     Args:
         model: any network whose poolings and convolutions are modules (calls of torch.nn.functional are not seen).
-        with_: one of `POOLS`: "max", "avg", "blur", "dwt".
+        with_: one of `POOLS`: "max", "avg", "blur", "dwt", "lift".
         where: kinds of `KINDS` and shell patterns of module names, a layer must match one; or a function of name and module.
             By default "max", "conv" and "shortcut".
         example: input to count multiply-adds with; by default a 224x224 image of as many channels as the first convolution.
         verbose: print what changed.
+        options: of the pooling, see `make_pool`; e.g. ``kernel_size=3`` for "lift".
 
     Returns:
         What changed; its `undo` takes it back.
@@ -147,7 +150,7 @@ def replace_pooling(
             continue
         if isinstance(module, nn.Conv2d):
             surgery._strides[name] = (module.stride[0], module.stride[1])
-        new = _make(module, kind, with_, next(iter(channels.get(name, {0}))), reference).train(module.training)
+        new = _make(module, kind, with_, next(iter(channels.get(name, {0}))), reference, options).train(module.training)
         _set(model, module, new)
         surgery.changes.append(Change(name, kind, module, new))
     after = _count(model), _macs(model, image)
@@ -188,12 +191,12 @@ def _problem(module: nn.Module) -> str:
     return ""
 
 
-def _make(module: nn.Module, kind: str, with_: str, channels: int, reference: Tensor) -> Halved:
+def _make(module: nn.Module, kind: str, with_: str, channels: int, reference: Tensor, options: dict[str, Any]) -> Halved:
     sides = sides_of(module)
     if not isinstance(module, nn.Conv2d):
-        return Halved(make_pool(with_, channels).to(reference), sides, None, pool_first=False)
+        return Halved(make_pool(with_, channels, **options).to(reference), sides, None, pool_first=False)
     first = kind == "shortcut"
-    pool = make_pool(with_, module.in_channels if first else module.out_channels).to(module.weight)
+    pool = make_pool(with_, module.in_channels if first else module.out_channels, **options).to(module.weight)
     module.stride = (1, 1)
     return Halved(pool, sides, module, pool_first=first)
 

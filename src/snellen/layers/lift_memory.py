@@ -1,0 +1,139 @@
+"""LiftPool with a hand-written backward pass that keeps the input and nothing else (lift.md 6).
+
+The forward and the backward function of torch's autograd; the arithmetic is in `lift_walk.py`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from snellen.layers.lift_walk import Walk
+from snellen.layers.precision import no_autocast
+
+__all__ = ["Plan", "recomputed_down", "recomputed_up"]
+
+
+class Plan(NamedTuple):
+    """What is not a tensor.
+
+    Attributes:
+        size: spatial size of the full-resolution map.
+        scale: down: the result is the sum of the bands times this; None: all the bands.
+        squares: down: append the sums of squares of s - o and of d for the regularisers, (lifts, 2).
+        reference: (inputs, weights) -> the same results by plain operations; second derivatives come from there.
+    """
+
+    size: tuple[int, ...]
+    scale: float | None
+    squares: bool
+    reference: Callable[[Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
+
+
+def recomputed_down(plan: Plan, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Lift a map along its last axis, then all results along the axis before it, and so on.
+
+    Args:
+        plan: see there.
+        x: (b, c, *plan.size).
+        weights: spatial (c, k) and point (c,) of P, then of U; once for all lifts, or for each in turn.
+
+    Returns:
+        The sum, or the 2^d bands, of half the size rounded up; then the sums of squares where they are wanted.
+    """
+    with no_autocast(x.device.type):
+        return _Down.apply(plan, x, *weights)
+
+
+def recomputed_up(plan: Plan, bands: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """The inverse: bands in the order of `recomputed_down` to the map (b, c, *plan.size)."""
+    with no_autocast(bands[0].device.type):
+        return _Up.apply(plan, *bands, *weights)
+
+
+class _Down(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.plan = plan
+        ctx.save_for_backward(x, *weights)
+        walk = Walk(plan.size, weights, up=False, taped=False)
+        size = [math.ceil(side / 2) for side in plan.size]
+        outs = [_like(x, size, weights[0].dtype) for _ in range(1 if plan.scale is not None else 2 ** len(size))]
+        squares = weights[0].new_zeros(2 ** len(size) - 1, 2) if plan.squares else None
+        for part in walk.chunks(len(x)):
+            stack = walk.down(walk.inner([x[part]]), squares)
+            bands = walk.bands(stack) if plan.scale is None else [stack.sum(0) * plan.scale]
+            for out, band in zip(outs, bands, strict=True):
+                out[part].movedim(1, -1).copy_(band)
+        return tuple(outs) if squares is None else (*outs, squares)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        plan: Plan = ctx.plan
+        x, *weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *_twice(plan, [x], weights, gradients, ctx.needs_input_grad[1:])
+        of_squares = gradients[-1] if plan.squares else None
+        count = len(gradients) - plan.squares
+        with no_autocast(x.device.type):
+            weigh = any(ctx.needs_input_grad[2:])
+            walk = Walk(plan.size, weights, up=False, taped=True, weigh=weigh, residuals=plan.squares)
+            gx = torch.empty_like(x)
+            for part in walk.chunks(len(x)):
+                walk.down(walk.inner([x[part]]))
+                g = walk.inner([gradient[part] for gradient in gradients[:count]])
+                if plan.scale is not None:
+                    g = g.mul(plan.scale).expand(2 ** len(plan.size), *g.shape[1:])
+                walk.down_backward(g, gx[part].movedim(1, -1)[None], of_squares)
+        return None, gx, *walk.weight_gradients()
+
+
+class _Up(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, *tensors: Tensor) -> Tensor:
+        ctx.plan = plan
+        ctx.save_for_backward(*tensors)
+        count = 2 ** len(plan.size)
+        bands, weights = tensors[:count], tensors[count:]
+        walk = Walk(plan.size, weights, up=True, taped=False)
+        out = _like(bands[0], plan.size, weights[0].dtype)
+        for part in walk.chunks(len(out)):
+            walk.up(walk.inner([band[part] for band in bands]), out[part].movedim(1, -1)[None])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        plan: Plan = ctx.plan
+        count = 2 ** len(plan.size)
+        bands, weights = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        if torch.is_grad_enabled():
+            return None, *_twice(plan, bands, weights, [gradient], ctx.needs_input_grad[1:])
+        with no_autocast(gradient.device.type):
+            walk = Walk(plan.size, weights, up=True, taped=True, weigh=any(ctx.needs_input_grad[1 + count :]))
+            outs = [torch.empty_like(band) for band in bands]
+            for part in walk.chunks(len(gradient)):
+                walk.up(walk.inner([band[part] for band in bands]), None)
+                stack = walk.up_backward(walk.inner([gradient[part]]))
+                for out, g in zip(outs, walk.bands(stack), strict=True):
+                    out[part].movedim(1, -1).copy_(g)
+        return None, *outs, *walk.weight_gradients()
+
+
+def _twice(
+    plan: Plan, inputs: Sequence[Tensor], weights: Sequence[Tensor], gradients: Sequence[Tensor], needed: Sequence[bool]
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again (``create_graph=True``)."""
+    results = plan.reference(inputs, weights)
+    tensors = [t for t, need in zip((*inputs, *weights), needed, strict=True) if need]
+    found = iter(torch.autograd.grad(results, tensors, gradients, create_graph=True, allow_unused=True))
+    return [next(found) if need else None for need in needed]
+
+
+def _like(x: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """An empty map of another size, its channels where `x` has them."""
+    b, c = x.shape[:2]
+    if x.movedim(1, -1).is_contiguous() and not x.is_contiguous():
+        return x.new_empty(b, *size, c, dtype=dtype).movedim(-1, 1)
+    return x.new_empty(b, c, *size, dtype=dtype)

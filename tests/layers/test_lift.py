@@ -1,0 +1,390 @@
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from contracts import LayerContract
+from snellen.layers import (
+    Bands,
+    LiftDown1d,
+    LiftDown2d,
+    LiftDown3d,
+    LiftUp1d,
+    LiftUp2d,
+    LiftUp3d,
+    lift_down,
+    lift_up,
+)
+from snellen.layers.lift import band_names, lift, unlift
+from snellen.layers.lift_plain import LiftWeights, NetWeights
+
+DOWN = {1: LiftDown1d, 2: LiftDown2d, 3: LiftDown3d}
+UP = {1: LiftUp1d, 2: LiftUp2d, 3: LiftUp3d}
+
+
+class RoundTrip(nn.Module):
+    """Down, something done to the lowest band, and up again."""
+
+    def __init__(self, **choices):
+        super().__init__()
+        self.down = LiftDown2d(3, **choices)
+        self.up = LiftUp2d(self.down)
+
+    def forward(self, x):
+        bands = self.down.bands(x)
+        return self.up(bands, low=0.5 * bands["LL"])
+
+
+class TestDown(LayerContract):
+    def make(self):
+        return LiftDown2d(3)
+
+
+class TestDownPlain(LayerContract):
+    def make(self):
+        return LiftDown2d(3, 3, groups=1, bias=True, padding="replicate", shared=False, scale=0.25)
+
+
+class TestDownFloor(LayerContract):
+    def make(self):
+        return LiftDown2d(3, output="HL", ceil_mode=False)
+
+
+class TestRoundTrip(LayerContract):
+    def make(self):
+        return RoundTrip()
+
+
+class TestRoundTripFloor(LayerContract):
+    def make(self):
+        return RoundTrip(ceil_mode=False, memory="autograd")
+
+
+def randoms(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def layer_of(dims=2, channels=4, seed=0, weight=1.0, dtype=torch.float64, **choices):
+    torch.manual_seed(seed)
+    layer = DOWN[dims](channels, **choices).to(dtype)
+    for parameter in layer.parameters():
+        parameter.data.mul_(weight)
+    return layer
+
+
+def polyphase(x):
+    return {a + b: x[..., "LH".index(b) :: 2, "LH".index(a) :: 2] for a in "LH" for b in "LH"}
+
+
+# --- the definition
+
+
+def by_hand(x, layer, dim):
+    """One lift of lift.md 2.1, written once more and differently."""
+    index = torch.arange(0, x.shape[dim], 2)
+    even, odd = x.index_select(dim, index), x.index_select(dim, index + 1)
+
+    def net(z, part):
+        z = z.movedim(dim, -1)
+        flat = z.reshape(z.shape[0], z.shape[1], -1, z.shape[-1])
+        k = part.spatial.shape[1]
+        y = F.conv2d(flat, part.spatial[:, None, None], padding=(0, k // 2), groups=len(part.spatial))
+        y = torch.tanh(part.point[:, :, None] * y.relu())
+        return y.reshape(z.shape).movedim(-1, dim)
+
+    d = odd - net(even, layer.pairs[0].predict)
+    return even + net(d, layer.pairs[0].update), d
+
+
+@pytest.mark.parametrize("memory", ["recompute", "autograd"])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+def test_width_first_then_height(memory, kernel_size):
+    layer = layer_of(kernel_size=kernel_size, memory=memory)
+    x = randoms(2, 4, 6, 8)
+    s, d = by_hand(x, layer, 3)
+    expected = dict(zip(("LL", "LH", "HL", "HH"), (*by_hand(s, layer, 2), *by_hand(d, layer, 2)), strict=True))
+    bands = layer.bands(x)
+    assert tuple(bands.tensors) == band_names(2) == ("LL", "LH", "HL", "HH")
+    for name, band in expected.items():
+        torch.testing.assert_close(bands[name], band, rtol=0, atol=1e-12)
+    torch.testing.assert_close(layer(x), sum(expected.values()), rtol=0, atol=1e-12)
+    turned = layer.bands(x.mT)
+    assert (turned["LL"].mT - bands["LL"]).abs().mean() > 1e-3  # height first is something else
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_bands_are_named_by_what_they_were_made_of(dims):
+    layer = layer_of(dims, zero_init=True, output="all")
+    x = randoms(2, 4, *(6, 4, 8)[:dims])
+    bands = layer(x)
+    assert list(bands.tensors) == list(band_names(dims))
+    for name, band in bands.tensors.items():
+        # The first letter is the last axis.
+        steps = [slice("LH".index(letter), None, 2) for letter in reversed(name)]
+        assert torch.equal(band, x[(..., *steps)])
+
+
+@pytest.mark.parametrize("memory", ["recompute", "autograd"])
+def test_zero_init_is_average_pooling_and_the_polyphase_components(memory):
+    layer = layer_of(zero_init=True, memory=memory)
+    x = randoms(2, 4, 10, 6)
+    torch.testing.assert_close(layer(x), 4 * F.avg_pool2d(x, 2), rtol=0, atol=1e-12)
+    for name, component in polyphase(x).items():
+        assert torch.equal(layer.bands(x)[name], component)
+    layer.scale = 0.25
+    torch.testing.assert_close(layer(x), F.avg_pool2d(x, 2), rtol=0, atol=1e-12)
+
+
+def test_zero_init_trains_the_1x1_first():
+    """lift.md 8: every parameter gets a gradient but for the convolution under an exact zero, in both forms."""
+    gradients = []
+    for memory in ("recompute", "autograd"):
+        layer = layer_of(zero_init=True, memory=memory)
+        layer(randoms(2, 4, 8, 8)).square().sum().backward()
+        gradients.append([p.grad for p in layer.parameters()])
+    for fast, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+    assert [bool(g.any()) for g in gradients[0]] == [False, True] * 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(weight=st.floats(0, 1e3), scale=st.floats(0, 1e3), seed=st.integers(0, 99))
+def test_the_sum_is_pooling_plus_a_bounded_correction(weight, scale, seed):
+    layer = layer_of(seed=seed, weight=weight, channels=2)
+    x = scale * randoms(2, 2, 8, 8, seed=seed)
+    assert (layer(x) - 4 * F.avg_pool2d(x, 2)).abs().max() <= 8 + 1e-9
+
+
+def test_constant_stays_constant_away_from_borders():
+    bands = layer_of().bands(torch.full((1, 4, 24, 24), 0.7, dtype=torch.float64))
+    for band in bands.tensors.values():
+        middle = band[..., 4:-4, 4:-4]
+        torch.testing.assert_close(middle, middle[..., :1, :1].expand_as(middle))
+    everywhere = layer_of(padding="replicate")(torch.full((1, 4, 6, 6), 0.7, dtype=torch.float64))
+    torch.testing.assert_close(everywhere, everywhere[..., :1, :1].expand_as(everywhere))
+
+
+@pytest.mark.parametrize(
+    ("choices", "counts"),
+    [({}, (512, 768, 1024)), ({"bias": True}, (768, 1024, 1280)), ({"groups": 1}, (8576, 8832, 9088))],
+)
+def test_parameter_counts(choices, counts):
+    """lift.md 2.4."""
+    for k, count in zip((3, 5, 7), counts, strict=True):
+        assert sum(p.numel() for p in LiftDown2d(64, k, **choices).parameters()) == count
+        assert sum(p.numel() for p in LiftDown2d(64, k, shared=False, **choices).parameters()) == 3 * count
+
+
+@pytest.mark.parametrize("memory", ["recompute", "autograd"])
+def test_one_pair_serves_all_lifts_where_it_is_shared(memory):
+    x = randoms(2, 4, 8, 8)
+    for shared, changed in ((True, ("LL", "LH", "HL", "HH")), (False, ("HL", "HH"))):
+        layer = layer_of(shared=shared, memory=memory)
+        before = layer.bands(x)
+        layer.pairs[-1].predict.point.data += 0.3  # of an own pair, the last is for the details along W
+        after = layer.bands(x)
+        assert tuple(n for n in after.tensors if not torch.equal(before[n], after[n])) == changed
+
+
+# --- the inverse
+
+
+sides = st.integers(1, 65)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.lists(sides, min_size=1, max_size=2) | st.lists(st.integers(1, 9), min_size=3, max_size=3),
+    kernel_size=st.sampled_from([1, 3, 5, 7, 9]),
+    weight=st.sampled_from([0.1, 1.0, 2.0]),
+    memory=st.sampled_from(["recompute", "autograd"]),
+    shared=st.booleans(),
+    precise=st.booleans(),
+    scale=st.sampled_from([1e-3, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_up_inverts_down(size, kernel_size, weight, memory, shared, precise, scale, seed):
+    dims, dtype = len(size), torch.float64 if precise else torch.float32
+    layer = layer_of(dims, 2, seed, weight, dtype, kernel_size=kernel_size, shared=shared, memory=memory)
+    x = scale * randoms(2, 2, *size, dtype=dtype, seed=seed)
+    back = UP[dims](layer)(layer.bands(x))
+    assert back.shape == x.shape
+    # Steeper nets multiply the rounding of what they see, lift after lift, and cost more digits than this.
+    tolerance = 1e-12 if precise else 4e-6
+    assert (back - x).abs().max() <= tolerance * max(1, x.abs().max())
+
+
+@pytest.mark.parametrize("memory", ["recompute", "autograd"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("size", [(10,), (8, 6), (4, 6, 8)])
+def test_down_inverts_up(memory, shared, size):
+    """The map between a picture and its bands is a bijection, whatever a decoder makes of LL (lift.md 2.8)."""
+    layer = layer_of(len(size), shared=shared, memory=memory)
+    names = band_names(len(size))
+    half = [side // 2 for side in size]
+    bands = Bands({name: 3 * randoms(2, 4, *half, seed=i) for i, name in enumerate(names)}, size)
+    again = layer.bands(UP[len(size)](layer)(bands))
+    for name in names:
+        torch.testing.assert_close(again[name], bands[name], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory", ["recompute", "autograd"])
+def test_up_passes_ll_on_to_one_phase_only(memory):
+    """lift.md 5, trap 1."""
+    layer = layer_of(memory=memory)
+    bands = layer.bands(randoms(2, 4, 12, 12))
+    up = LiftUp2d(layer)
+    change = polyphase(up(bands, low=bands["LL"] + 100) - up(bands))
+    assert (change["LL"] - 100).abs().max() <= 2
+    assert max(change[name].abs().max() for name in ("LH", "HL", "HH")) < 4
+
+
+@pytest.mark.parametrize("size", [(7, 7), (1, 1), (9, 4), (33, 5)])
+def test_odd_sizes(size):
+    x = randoms(2, 4, *size)
+    up = layer_of().bands(x)
+    assert up["HH"].shape[2:] == F.max_pool2d(x, 2, ceil_mode=True).shape[2:]
+    if min(size) > 1:
+        layer = layer_of(ceil_mode=False)
+        bands = layer.bands(x)
+        assert bands["HH"].shape[2:] == F.max_pool2d(x, 2).shape[2:]
+        back = LiftUp2d(layer)(bands)
+        h, w = (side // 2 * 2 for side in size)
+        torch.testing.assert_close(back[..., :h, :w], x[..., :h, :w], rtol=0, atol=1e-12)
+        assert back.shape == x.shape
+        assert torch.equal(back[..., h:, :], back[..., h - 1 : h, :].expand_as(back[..., h:, :]))
+
+
+def test_low_precision_is_as_exact_as_the_spec_says():
+    """lift.md 2.2."""
+    for dtype, tolerance in ((torch.float16, 8e-3), (torch.bfloat16, 0.1)):
+        layer = layer_of(dtype=dtype)
+        x = randoms(2, 4, 16, 16).to(dtype)
+        bands = layer.bands(x)
+        assert bands["LL"].dtype == layer(x).dtype == dtype
+        assert (LiftUp2d(layer)(bands) - x).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("memory", ["recompute", "autograd"])
+def test_autocast_keeps_the_bands_exact(memory):
+    layer = layer_of(dtype=torch.float32, memory=memory)
+    x = randoms(2, 4, 9, 8, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layer(x), layer.float()(x))
+        bands = layer.bands(x.bfloat16().requires_grad_())
+        assert bands["LL"].dtype == torch.float32
+        back = LiftUp2d(layer)(bands)
+        assert layer(x.bfloat16()).dtype == torch.bfloat16
+    assert (back - x.bfloat16()).abs().max() < 4e-6 * x.abs().max()
+    back.sum().backward()
+    for own in layer.parameters():
+        assert own.grad.dtype == torch.float32
+
+
+def test_up_is_tied_to_its_down():
+    trip = RoundTrip()
+    assert not list(trip.up.parameters())
+    assert not trip.up.state_dict()
+    assert set(trip.state_dict()) == {f"down.{name}" for name in trip.down.state_dict()}
+    x = randoms(1, 3, 6, 6, dtype=torch.float32)
+    other = copy.deepcopy(trip)
+    for parameter in other.parameters():
+        parameter.data.mul_(3)
+    bands = other.down.bands(x)
+    torch.testing.assert_close(other.up(bands), x)
+    assert (trip.up(bands) - x).abs().max() > 1e-3
+
+
+# --- choices and refusals
+
+
+def test_outputs():
+    x = randoms(2, 4, 8, 8)
+    bands = layer_of().bands(x)
+    assert torch.equal(layer_of(output="HL")(x), bands["HL"])
+    some = layer_of(output=("LL", "HH"))(x)
+    assert list(some.tensors) == ["LL", "HH"]
+    torch.testing.assert_close(layer_of(scale=0.25)(x), bands.sum(0.25))
+    with pytest.raises(ValueError, match="band LH is missing; the inverse needs all of LL, LH, HL, HH"):
+        LiftUp2d(layer_of())(some)
+    with pytest.raises(KeyError, match="no band 'LLL'; LL, LH, HL, HH are"):
+        bands["LLL"]
+
+
+def test_functions_take_any_predictor():
+    def sines(z, dim):
+        return torch.sin(z.roll(1, dim))
+
+    x = randoms(2, 3, 9)
+    s, d = lift(x, sines, lambda z, dim: z.square(), -1)
+    torch.testing.assert_close(unlift(s, d, sines, lambda z, dim: z.square(), -1, 9), x)
+
+
+def test_functions_are_the_layers():
+    layer, x = layer_of(), randoms(2, 4, 7, 6)
+    bands = lift_down(x, layer.weights())
+    for name, band in layer.bands(x).tensors.items():
+        assert torch.equal(bands[name], band)
+    torch.testing.assert_close(lift_up(bands, layer.weights()), x)
+
+
+@pytest.mark.parametrize(
+    ("choices", "says"),
+    [
+        ({"channels": 0}, "channels=0 is not possible; give at least 1"),
+        ({"kernel_size": 4}, "kernel_size=4 has no middle; give an odd number"),
+        ({"groups": 3}, r"groups=3 does not divide 4 channels; give 4 \(depthwise\), 1 \(dense\) or a divisor"),
+        ({"output": "LLL"}, "output='LLL' is not known; give one of sum, all, LL, LH, HL, HH, or a tuple"),
+        ({"output": ("LL", "sum")}, "output="),
+        ({"padding": "reflect"}, "padding='reflect' is not known; give one of 'zeros', 'replicate', 'circular'"),
+        ({"reduction": "sum"}, "reduction='sum' is not known"),
+        ({"memory": "none"}, "memory='none' is not known"),
+        (
+            {"memory": "recompute", "bias": True, "groups": 2},
+            "does not exist with other groups and bias than the default",
+        ),
+    ],
+)
+def test_what_cannot_be_built(choices, says):
+    with pytest.raises(ValueError, match=says):
+        LiftDown2d(**{"channels": 4, **choices})
+
+
+def test_what_cannot_be_lifted():
+    layer = LiftDown2d(4)
+    for shape in ((1, 3, 8, 8), (1, 4, 8), (4, 8, 8)):
+        with pytest.raises(ValueError, match=r"does not fit LiftDown2d\(4\); it takes \(batch, 4, H, W\)"):
+            layer(torch.zeros(shape))
+    with pytest.raises(ValueError, match="a map of size 0x8 cannot be halved; each side needs at least 1"):
+        layer(torch.zeros(1, 4, 0, 8))
+    with pytest.raises(ValueError, match="each side needs at least 2, or ceil_mode=True"):
+        LiftDown2d(4, ceil_mode=False)(torch.zeros(1, 4, 1, 8))
+    with pytest.raises(ValueError, match="LiftUp1d inverts LiftDown1d and was given LiftDown2d"):
+        LiftUp1d(layer)
+    bands = layer.bands(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(ValueError, match=r"band LL is \(1, 4, 4, 4\) and cannot be replaced by \(1, 2, 4, 4\)"):
+        LiftUp2d(layer)(bands, low=torch.zeros(1, 2, 4, 4))
+    with pytest.raises(ValueError, match="bands of size 4x4 do not come from a map of 8x10"):
+        LiftUp2d(layer)(Bands(bands.tensors, (8, 10)))
+    uneven = {**bands.tensors, "HH": torch.zeros(1, 4, 4, 3)}
+    with pytest.raises(ValueError, match="they all have to be of one"):
+        LiftUp2d(layer)(Bands(uneven, (8, 8)))
+
+
+def test_initialisation():
+    torch.manual_seed(0)
+    layer = LiftDown2d(512, 5)
+    net = layer.pairs[0].predict
+    for weight, bound in ((net.spatial, 1 / math.sqrt(5)), (net.point, 1)):
+        assert weight.abs().max() <= bound
+        assert weight.abs().max() > 0.98 * bound
+
+
+def test_weights_of_a_named_shape():
+    net = NetWeights(randoms(4, 5), randoms(4, 1))
+    assert lift_down(randoms(1, 4, 6), [LiftWeights(net, net)])["H"].shape == (1, 4, 3)
