@@ -191,7 +191,9 @@ def _problem(module: nn.Module) -> str:
     return ""
 
 
-def _make(module: nn.Module, kind: str, with_: str, channels: int, reference: Tensor, options: dict[str, Any]) -> Halved:
+def _make(
+    module: nn.Module, kind: str, with_: str, channels: int, reference: Tensor, options: dict[str, Any]
+) -> Halved:
     sides = sides_of(module)
     if not isinstance(module, nn.Conv2d):
         return Halved(make_pool(with_, channels, **options).to(reference), sides, None, pool_first=False)
