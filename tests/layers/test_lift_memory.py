@@ -26,11 +26,11 @@ def layer_of(dims=2, channels=4, seed=0, weight=1.0, dtype=torch.float64, **choi
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
 def test_recomputing_is_autograd(size, shared, chunk, monkeypatch):
     """lift.md 8 asks for 1e-6 in float32; this is 1e-10 in float64, of values, inputs and weights, down and up."""
-    monkeypatch.setattr(lift_walk, "CHUNK_CPU", chunk)
+    monkeypatch.setattr(lift_walk, "CHUNK_CPU", chunk)  # 1: one image, and 16 channels, at a time
     results = []
     for memory in ("recompute", "autograd"):
-        layer = layer_of(len(size), shared=shared, memory=memory)
-        x = randoms(3, 4, *size).requires_grad_()
+        layer = layer_of(len(size), 20, shared=shared, memory=memory)
+        x = randoms(3, 20, *size).requires_grad_()
         bands = layer.bands(x)
         low = 2 * bands["L" * len(size)] + 1
         y = UP[len(size)](layer)(bands, low=low)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from snellen.layers.lift_walk import Walk
+from snellen.layers.lift_walk import Walk, channel_groups
 from snellen.layers.precision import no_autocast
 
 __all__ = ["Plan", "recomputed_down", "recomputed_up"]
@@ -58,15 +58,16 @@ class _Down(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         ctx.plan = plan
         ctx.save_for_backward(x, *weights)
-        walk = Walk(plan.size, weights, up=False, taped=False)
         size = [math.ceil(side / 2) for side in plan.size]
         outs = [_like(x, size, weights[0].dtype) for _ in range(1 if plan.scale is not None else 2 ** len(size))]
         squares = weights[0].new_zeros(2 ** len(size) - 1, 2) if plan.squares else None
-        for part in walk.chunks(len(x)):
-            stack = walk.down(walk.inner([x[part]]), squares)
-            bands = walk.bands(stack) if plan.scale is None else [stack.sum(0) * plan.scale]
-            for out, band in zip(outs, bands, strict=True):
-                out[part].movedim(1, -1).copy_(band)
+        for channels in channel_groups(weights[0], plan.size):
+            walk = Walk(plan.size, [w[channels] for w in weights], up=False, taped=False)
+            for part in walk.chunks(len(x)):
+                stack = walk.down(walk.inner([x[part, channels]]), squares)
+                bands = walk.bands(stack) if plan.scale is None else [stack.sum(0) * plan.scale]
+                for out, band in zip(outs, bands, strict=True):
+                    out[part, channels].movedim(1, -1).copy_(band)
         return tuple(outs) if squares is None else (*outs, squares)
 
     @staticmethod
@@ -77,17 +78,20 @@ class _Down(torch.autograd.Function):
             return None, *_twice(plan, [x], weights, gradients, ctx.needs_input_grad[1:])
         of_squares = gradients[-1] if plan.squares else None
         count = len(gradients) - plan.squares
+        weigh = any(ctx.needs_input_grad[2:])
+        gx, of_weights = torch.empty_like(x), []
         with no_autocast(x.device.type):
-            weigh = any(ctx.needs_input_grad[2:])
-            walk = Walk(plan.size, weights, up=False, taped=True, weigh=weigh, residuals=plan.squares)
-            gx = torch.empty_like(x)
-            for part in walk.chunks(len(x)):
-                walk.down(walk.inner([x[part]]))
-                g = walk.inner([gradient[part] for gradient in gradients[:count]])
-                if plan.scale is not None:
-                    g = g.mul(plan.scale).expand(2 ** len(plan.size), *g.shape[1:])
-                walk.down_backward(g, gx[part].movedim(1, -1)[None], of_squares)
-        return None, gx, *walk.weight_gradients()
+            for channels in channel_groups(weights[0], plan.size):
+                own = [w[channels] for w in weights]
+                walk = Walk(plan.size, own, up=False, taped=True, weigh=weigh, residuals=plan.squares)
+                for part in walk.chunks(len(x)):
+                    walk.down(walk.inner([x[part, channels]]))
+                    g = walk.inner([gradient[part, channels] for gradient in gradients[:count]])
+                    if plan.scale is not None:
+                        g = g.mul(plan.scale).expand(2 ** len(plan.size), *g.shape[1:])
+                    walk.down_backward(g, gx[part, channels].movedim(1, -1)[None], of_squares)
+                of_weights.append(walk.weight_gradients())
+        return None, gx, *map(torch.cat, zip(*of_weights, strict=True))
 
 
 class _Up(torch.autograd.Function):
@@ -97,10 +101,11 @@ class _Up(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         count = 2 ** len(plan.size)
         bands, weights = tensors[:count], tensors[count:]
-        walk = Walk(plan.size, weights, up=True, taped=False)
         out = _like(bands[0], plan.size, weights[0].dtype)
-        for part in walk.chunks(len(out)):
-            walk.up(walk.inner([band[part] for band in bands]), out[part].movedim(1, -1)[None])
+        for channels in channel_groups(weights[0], plan.size):
+            walk = Walk(plan.size, [w[channels] for w in weights], up=True, taped=False)
+            for part in walk.chunks(len(out)):
+                walk.up(walk.inner([band[part, channels] for band in bands]), out[part, channels].movedim(1, -1)[None])
         return out
 
     @staticmethod
@@ -110,15 +115,18 @@ class _Up(torch.autograd.Function):
         bands, weights = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         if torch.is_grad_enabled():
             return None, *_twice(plan, bands, weights, [gradient], ctx.needs_input_grad[1:])
+        weigh = any(ctx.needs_input_grad[1 + count :])
+        outs, of_weights = [torch.empty_like(band) for band in bands], []
         with no_autocast(gradient.device.type):
-            walk = Walk(plan.size, weights, up=True, taped=True, weigh=any(ctx.needs_input_grad[1 + count :]))
-            outs = [torch.empty_like(band) for band in bands]
-            for part in walk.chunks(len(gradient)):
-                walk.up(walk.inner([band[part] for band in bands]), None)
-                stack = walk.up_backward(walk.inner([gradient[part]]))
-                for out, g in zip(outs, walk.bands(stack), strict=True):
-                    out[part].movedim(1, -1).copy_(g)
-        return None, *outs, *walk.weight_gradients()
+            for channels in channel_groups(weights[0], plan.size):
+                walk = Walk(plan.size, [w[channels] for w in weights], up=True, taped=True, weigh=weigh)
+                for part in walk.chunks(len(gradient)):
+                    walk.up(walk.inner([band[part, channels] for band in bands]), None)
+                    stack = walk.up_backward(walk.inner([gradient[part, channels]]))
+                    for out, g in zip(outs, walk.bands(stack), strict=True):
+                        out[part, channels].movedim(1, -1).copy_(g)
+                of_weights.append(walk.weight_gradients())
+        return None, *outs, *map(torch.cat, zip(*of_weights, strict=True))
 
 
 def _twice(

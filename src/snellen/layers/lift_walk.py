@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snellen.layers.lift_steps import Net, convolve, every_other, reverse_bits
 
-__all__ = ["Walk"]
+__all__ = ["Walk", "channel_groups"]
 
 #: Numbers of the full-resolution map in a chunk, for each thread (our choice, measured): more does not stay in the
 #: caches, less is spent on calling the operations.
@@ -40,6 +40,17 @@ class Lift(NamedTuple):
     target: Tensor
     of_first: Tensor
     of_second: Tensor
+
+
+def channel_groups(like: Tensor, size: Sequence[int]) -> list[slice]:
+    """The channels that one walk takes where an image is larger than a chunk: they do not see each other."""
+    channels = like.shape[0]
+    step = max(16, _most(like) // math.prod(size) // 16 * 16)  # whole cache lines of float32
+    return [slice(start, start + step) for start in range(0, channels, step)]
+
+
+def _most(like: Tensor) -> int:
+    return CHUNK_CPU * torch.get_num_threads() if like.device.type == "cpu" else CHUNK
 
 
 class Walk:
@@ -86,8 +97,7 @@ class Walk:
 
     def chunks(self, batch: int) -> Iterator[slice]:
         """The parts of the batch to go through; each gives the memory of the one before free."""
-        most = CHUNK_CPU * torch.get_num_threads() if self.like.device.type == "cpu" else CHUNK
-        step = max(1, most // max(1, self.like.shape[0] * math.prod(self.size)))
+        step = max(1, _most(self.like) // max(1, self.like.shape[0] * math.prod(self.size)))
         for start in range(0, batch, step):
             self.used = 0
             yield slice(start, start + step)
