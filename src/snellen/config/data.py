@@ -74,6 +74,7 @@ class DataConfig:
     cache_mb: int = 2048
 
     def __post_init__(self) -> None:
+        self._check_folders()
         coerce_fields(self, "data")
         require(
             min(self.canvas) >= 16,
@@ -83,7 +84,6 @@ class DataConfig:
             len(self.normaliser) in (0, 2),
             f"data.normaliser is two point names whose distance divides errors, not {list(self.normaliser)}",
         )
-        self._check_folders()
         require(0 < self.val_share < 1, f"data.val_share must lie between 0 and 1, not {self.val_share}")
         for name in ("workers", "cache_mb"):
             require(getattr(self, name) >= 0, f"data.{name} must be 0 or more, not {getattr(self, name)}")
