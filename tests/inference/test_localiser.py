@@ -1,9 +1,11 @@
 """A loaded model: what its answers must obey."""
 
+import numpy as np
 import pytest
 import torch
 
 from snellen.config import from_dict
+from snellen.geometry import Box
 from snellen.inference import load
 from snellen.training.fit import fit
 from tiny import recipe, write_discs
@@ -29,3 +31,22 @@ def test_flip_makes_the_answer_of_a_mirror_image_the_mirrored_answer(run):
     torch.testing.assert_close(mirrored.confidence, straight.confidence[:, [1, 0]])
     model.flip = False
     assert (model.locate(canvases.flip(-1)).xy - expected).abs().max() > 1e-2
+
+
+def test_images_that_are_no_bytes_are_refused(run):
+    model = load(run)
+    with pytest.raises(ValueError, match=r"uint8.*not float32"):
+        model.predict(torch.rand(1, 40, 40))
+    assert len(model.predict([torch.zeros(1, 40, 40, dtype=torch.uint8), np.zeros((30, 50, 3), np.uint8)])) == 2
+
+
+def test_a_model_of_close_crops_says_so_when_it_sees_whole_images(run, caplog):
+    model = load(run)
+    picture = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    model.predict(picture)
+    assert "give boxes=" not in caplog.text
+    model.card["box"] = {"rule": "square", "scale": 1.3}
+    model.predict(picture, [Box(5, 5, 30, 30)])
+    assert "give boxes=" not in caplog.text
+    model.predict(picture)
+    assert "give boxes=" in caplog.text

@@ -135,6 +135,11 @@ def _tensor(picture: Picture, channels: int) -> Tensor:
         raise ValueError(
             f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}"
         )
+    if picture.dtype != torch.uint8:
+        raise ValueError(
+            f"an image holds whole numbers from 0 to 255 (uint8), not {str(picture.dtype).removeprefix('torch.')}; "
+            "scale it to that range and convert it"
+        )
     return picture
 
 
