@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snellen.config import ConfigError, RunConfig, from_dict
+from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
     from snellen.inference import Localiser
@@ -39,17 +39,7 @@ def resolve(recipe: str, overrides: Mapping[str, Any] | None = None) -> RunConfi
     """
     from snellen.recipes import read_recipe
 
-    values = read_recipe(recipe)
-    for dotted, value in (overrides or {}).items():
-        *groups, key = dotted.split(".")
-        section = values
-        for group in groups:
-            section = section.setdefault(group, {})
-            if not isinstance(section, dict):
-                raise ConfigError(f"there is no group of settings {group!r} in {dotted!r}")
-        section[key] = value
-    config: RunConfig = from_dict(values)
-    return config
+    return override(read_recipe(recipe), overrides or {})
 
 
 def train(recipe: str, *, seed: int | None = None, **overrides: Any) -> Path:

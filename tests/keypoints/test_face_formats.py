@@ -8,20 +8,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from faces import points, pts_text, wflw_row, write_pts
+from refusals import refuse
 from snellen.keypoints import get_schema
 from snellen.keypoints.formats import AnnotationError, read_pts, read_pts_folder, read_wflw
 
 XY = np.round(points(68), 3)
-
-
-def refuse(read, path, *says, **options):
-    """The reader's error: one sentence that holds the file and all of `says`."""
-    with pytest.raises(AnnotationError) as error:
-        read(path, **options)
-    sentence = str(error.value)
-    assert "\n" not in sentence
-    for part in (str(path), *says):
-        assert part in sentence
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from refusals import refuse
 from snellen.keypoints import Schema, get_schema
-from snellen.keypoints.formats import AnnotationError, read_csv, read_mtfl
+from snellen.keypoints.formats import read_csv, read_mtfl
 
 ROW = "a\\b.jpg 10 30 20 12 28 20 21 30 40 41 1 2 2 3"  # file, five x, five y, four attributes
 
@@ -12,16 +13,6 @@ ROW = "a\\b.jpg 10 30 20 12 28 20 21 30 40 41 1 2 2 3"  # file, five x, five y, 
 def write(path, text, **options):
     path.write_text(text, encoding="utf-8", **options)
     return path
-
-
-def refuse(read, path, *says, **options):
-    """The reader's error: one sentence that holds the file and all of `says`."""
-    with pytest.raises(AnnotationError) as error:
-        read(path, **options)
-    sentence = str(error.value)
-    assert "\n" not in sentence
-    for part in (str(path), *says):
-        assert part in sentence
 
 
 # --- MTFL

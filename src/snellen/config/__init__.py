@@ -6,7 +6,7 @@ A recipe is a YAML file of these fields; the command line and Python override th
 
 from snellen.config.checks import ConfigError, nearest
 from snellen.config.data import AugmentConfig, DataConfig
-from snellen.config.run import RunConfig, from_dict, to_dict
+from snellen.config.run import RunConfig, from_dict, override, to_dict
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "TrainConfig",
     "from_dict",
     "nearest",
+    "override",
     "to_dict",
 ]

@@ -10,7 +10,7 @@ from snellen.config.data import AugmentConfig, DataConfig
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
 from snellen.config.values import coerce_fields
 
-__all__ = ["RunConfig", "from_dict", "to_dict"]
+__all__ = ["RunConfig", "from_dict", "override", "to_dict"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +76,22 @@ def from_dict(values: Mapping[str, Any], kind: type = RunConfig, prefix: str = "
             value = from_dict(value, section, f"{prefix}{key}.")
         arguments[key] = value
     return kind(**arguments)
+
+
+def override(values: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration of nested `values` with some settings changed by dotted names; all are checked anew.
+
+    >>> override(to_dict(RunConfig()), {"train.batch_size": 8}).train.batch_size
+    8
+    """
+    changed = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    for dotted, value in settings.items():
+        *groups, key = dotted.split(".")
+        section: Any = changed
+        for group in groups:
+            section = section.setdefault(group, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"there is no group of settings {group!r} in {dotted!r}")
+        section[key] = value
+    config: RunConfig = from_dict(changed)
+    return config

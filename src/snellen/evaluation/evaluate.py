@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from snellen.config import AugmentConfig, ConfigError, RunConfig, nearest, to_dict
+from snellen.config import AugmentConfig, ConfigError, RunConfig, nearest, override, to_dict
 from snellen.data import SPLITS, InMemory, KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.groups import group_scores
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Predictions, load, predict_dataset
-from snellen.keypoints.codecs import DECODERS
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder, environment, write_atomically
@@ -100,23 +99,14 @@ def evaluate_run(
     """
     folder = RunFolder(run)
     config = folder.config()
-    localiser = load(run)
-    if flip is not None:
-        localiser.flip = flip
-    if decoder is not None:
-        if decoder not in DECODERS:
-            raise ConfigError(
-                f"there is no decoder {decoder!r}{nearest(decoder, DECODERS)}; choose {' or '.join(DECODERS)}"
-            )
-        localiser.decoder = decoder  # type: ignore[assignment]  # checked against DECODERS above
-    if data is not None:
-        if config.data.format == "wings":
-            raise ConfigError(f"{folder.path} was trained on drawn wings, which have no folder; leave --data out")
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data))
-    if on_error is not None:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, on_error=on_error))  # type: ignore[arg-type]  # the configuration checks it
     if split not in SPLITS:
         raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
+    if data is not None and config.data.format == "wings":
+        raise ConfigError(f"{folder.path} was trained on drawn wings, which have no folder; leave --data out")
+    asked = {"data.root": data, "data.on_error": on_error, "evaluate.flip": flip, "evaluate.decoder": decoder}
+    config = override(to_dict(config), {key: value for key, value in asked.items() if value is not None})
+    localiser = load(run)
+    localiser.flip, localiser.decoder = config.evaluate.flip, config.evaluate.decoder
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # checked against SPLITS above
     changes = config.validation if split == "val" else AugmentConfig()
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)

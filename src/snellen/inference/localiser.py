@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from snellen.config import ConfigError
 from snellen.geometry import Box, Matrix, box_map, transform_points, warp
 from snellen.images import read_image
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.codecs import Decoded, Decoder, decode
-from snellen.models import create_model
+from snellen.models import KeypointNet, create_model
 
 __all__ = ["Localiser", "load"]
 
@@ -41,12 +41,12 @@ class Localiser:
         card: model.json: choices, decoder, box rule, recipe.
     """
 
-    def __init__(self, model: nn.Module, card: dict[str, Any]) -> None:
+    def __init__(self, model: KeypointNet, card: dict[str, Any]) -> None:
         self.model, self.card = model.eval(), card
         self.schema = Schema.from_dict(card["schema"])
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
         self.channels: int = card["channels"]
-        self.stride: int = model.stride  # type: ignore[assignment]  # every keypoint model has it (models/base.py)
+        self.stride = model.stride
         self._decoder = dict(card["decoder"])
         #: How positions are read off, "local" or "argmax" (keypoints/codecs.py).
         self.decoder: Decoder = self._decoder["method"]

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors.torch import save as safetensors_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from snellen.config import ConfigError, RunConfig
 from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_dataset, evaluation_loader, training_loader
@@ -163,7 +163,7 @@ def _finished_steps(folder: RunFolder) -> int:
         ) from None
 
 
-def _with_steps(config: RunConfig, model: nn.Module, data: CanvasDataset, schema: Schema) -> RunConfig:
+def _with_steps(config: RunConfig, model: KeypointNet, data: CanvasDataset, schema: Schema) -> RunConfig:
     """Turn a time budget into a number of steps, once, by timing a few on a copy of the model."""
     minutes = config.train.minutes or 0.0
     warm, timed = 3, 10

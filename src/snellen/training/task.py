@@ -12,6 +12,7 @@ from snellen.config import RunConfig, TrainConfig
 from snellen.data import Batch
 from snellen.keypoints import Schema
 from snellen.keypoints.codecs import decode
+from snellen.models import KeypointNet
 from snellen.training.losses import keypoint_loss, sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
 
@@ -55,14 +56,14 @@ class KeypointTask(LightningModule):
         schema: the points.
     """
 
-    def __init__(self, model: nn.Module, config: RunConfig, schema: Schema) -> None:
+    def __init__(self, model: KeypointNet, config: RunConfig, schema: Schema) -> None:
         super().__init__()
         # Channels last runs these convolutions faster on a CPU, and suits tensor cores.
         self.model = model.to(memory_format=torch.channels_last)
         self.config, self.schema = config, schema
         self.normaliser = config.evaluate.normaliser or schema.default_normaliser
-        self._stride: int = model.stride  # type: ignore[assignment]  # every keypoint model has both (models/base.py)
-        groups = model.parameter_groups()  # type: ignore[operator]
+        self._stride = model.stride
+        groups = model.parameter_groups()
         weights = {name: getattr(config.train, f"l2_{name}") for name in groups}
         self._penalties = [(weights[n], [p for p in g if p.requires_grad]) for n, g in groups.items() if weights[n]]
 
