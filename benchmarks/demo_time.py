@@ -11,10 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 from snellen.evaluation.results import Record, add_record
-from snellen.training.runs import environment
 
 
 def main() -> None:
@@ -30,24 +27,16 @@ def main() -> None:
             begin = time.monotonic()
             subprocess.run([sys.executable, "-m", "snellen.cli", *verb], check=True)
             seconds.append(time.monotonic() - begin)
-    now, total = environment(), sum(seconds)
-    record = Record(
+    total = sum(seconds)
+    record = Record.here(
         name="wings/demo",
         metric="wall-clock time of make demo after installing",
         unit="s",
-        normaliser="",
         values=[total],
         interval=[total, total],
         train_seconds=seconds[0],
         steps=240,
         command="python benchmarks/demo_time.py",
-        hardware=now["hardware"],
-        device=now["device"],
-        threads=torch.get_num_threads(),
-        versions=now["versions"],
-        commit=now["commit"],
-        date=now["date"],
-        pretrained=False,
         note=f"train {seconds[0]:.0f} s, evaluate {seconds[1]:.0f} s, report {seconds[2]:.0f} s",
     )
     add_record(Path("results/wings.json"), record)

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from snellen.evaluation.results import Record, add_record
 from snellen.layers import LiftDown2d
 from snellen.layers.lift_plain import NetWeights
-from snellen.training.runs import environment
 
 WARM = 3
 
@@ -160,7 +159,6 @@ def main() -> None:
                 if round_ >= WARM:
                     times.setdefault((mode, layout, name), []).append(taken)
     size = "x".join(map(str, chosen.shape))
-    now = environment()
     print(f"{size} float32, {torch.get_num_threads()} threads, {chosen.clock} time, medians of {chosen.rounds} rounds")
     print(f"{'':42}{'forward ms':>10}{'step ms':>9}{'/ max':>8}{'/ literal':>10}{'kept':>6}")
     for (mode, layout, name), rounds in times.items():
@@ -181,23 +179,15 @@ def main() -> None:
         flags += " --clock cpu" * (chosen.clock == "cpu") + " --compile" * chosen.compile
         add_record(
             Path(chosen.results) / "lift.json",
-            Record(
+            Record.here(
                 name=f"lift-speed/{name}",
                 metric=f"training step, {mode}, {layout}, {size}, {chosen.clock} time",
                 unit="ms",
-                normaliser="",
                 values=[step],
                 interval=[steps[len(steps) // 4], max(step, steps[3 * len(steps) // 4])],
                 train_seconds=sum(steps) / 1000,
                 steps=chosen.rounds,
                 command=f"python benchmarks/lift_speed.py --shape {' '.join(map(str, chosen.shape))}{flags}",
-                hardware=now["hardware"],
-                device="cpu",
-                threads=torch.get_num_threads(),
-                versions=now["versions"],
-                commit=now["commit"],
-                date=now["date"],
-                pretrained=False,
                 note=f"median and quartiles; {ratios['max']:.2f} of max pooling, {ratios['lift-literal']:.2f} of the literal "
                 f"form; forward {forward:.1f} ms; kept for the backward pass: {saved:.1f} times the input",
                 extra={"forward_ms": forward, "ratios": ratios, "kept": saved, "times": rounds},

@@ -17,7 +17,7 @@ from snellen import load
 from snellen.data import build_dataset
 from snellen.evaluation.results import Record, add_record, mean_interval
 from snellen.inference import predict_dataset
-from snellen.training.runs import RunFolder, environment
+from snellen.training.runs import RunFolder
 
 
 def main() -> None:
@@ -41,24 +41,16 @@ def main() -> None:
         answers = predict_dataset(model, data)
         values.append(float(np.nanmean(answers.pred[..., 0] - answers.true[..., 0])))
         seeds.append(config.seed)
-    now, info = environment(), RunFolder(chosen.runs[-1]).info()
-    record = Record(
+    info = RunFolder(chosen.runs[-1]).info()
+    record = Record.here(
         name=chosen.record,
         metric="mean signed sideways error on validation photos",
         unit="px",
-        normaliser="",
         values=values,
         interval=mean_interval(values),
         train_seconds=float(info["train_seconds"]),
         steps=int(info["steps"]),
         command=f"python benchmarks/origin.py {chosen.record} {' '.join(f'runs/{r.name}' for r in chosen.runs)} --data DATA",
-        hardware=now["hardware"],
-        device=now["device"],
-        threads=now["threads"],
-        versions=now["versions"],
-        commit=now["commit"],
-        date=now["date"],
-        pretrained=False,
         note=f"annotations read with data.origin {config.data.origin:g}; with 0 it would be one pixel",
         seeds=seeds,
     )

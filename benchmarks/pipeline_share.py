@@ -10,7 +10,6 @@ import argparse
 import time
 from pathlib import Path
 
-import torch
 import yaml
 
 from snellen import api
@@ -18,7 +17,6 @@ from snellen.data import CanvasDataset, StepBatches, build_dataset, training_loa
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.results import Record, add_record
 from snellen.training.fit import build_model
-from snellen.training.runs import environment
 from snellen.training.task import KeypointTask, make_optimiser
 
 WARM = 3
@@ -60,29 +58,20 @@ def main() -> None:
     prepare, update = (sorted(t[WARM:])[chosen.steps // 2] for t in (preparing, updating))
     share = 100 * prepare / (prepare + update)
     print(f"{1000 * prepare:.0f} ms to prepare, {1000 * update:.0f} ms to update a batch of {size}: {share:.1f} %")
-    now = environment()
     # The path of the data is the user's own.
     settings = ["data.root=DATA" if s.startswith("data.root=") else s for s in chosen.set]
     flags = f" --set {' '.join(settings)}" if settings else ""
     add_record(
         Path(chosen.results) / f"{chosen.record.split('/')[0]}.json",
-        Record(
+        Record.here(
             name=chosen.record,
             metric="share of a training step spent on the images",
             unit="%",
-            normaliser="",
             values=[share],
             interval=[share, share],
             train_seconds=sum(preparing) + sum(updating),
             steps=chosen.steps,
             command=f"python benchmarks/pipeline_share.py {chosen.record} {chosen.recipe}{flags}",
-            hardware=now["hardware"],
-            device="cpu",
-            threads=torch.get_num_threads(),
-            versions=now["versions"],
-            commit=now["commit"],
-            date=now["date"],
-            pretrained=False,
             note=f"medians over {chosen.steps} steps of {size}: {1000 * prepare:.0f} ms of images, {1000 * update:.0f} ms of "
             "forward, backward and update; no workers",
             extra={"prepare_seconds": preparing[WARM:], "update_seconds": updating[WARM:]},

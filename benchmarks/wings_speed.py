@@ -10,7 +10,6 @@ import torch
 
 from snellen.data import Wings
 from snellen.evaluation.results import Record, add_record
-from snellen.training.runs import environment
 
 COUNT, REPEATS = 200, 5
 
@@ -27,24 +26,15 @@ def main() -> None:
         rates.append(COUNT / (time.process_time() - begin))
     middle = sorted(rates)[REPEATS // 2]
     print(f"{middle:.0f} wings a second on one core ({', '.join(f'{r:.0f}' for r in rates)})")
-    now = environment()
-    record = Record(
+    record = Record.here(
         name="wings/drawing",
         metric="images drawn a second by one core, 256 x 192",
         unit="1/s",
-        normaliser="",
         values=[middle],
         interval=[min(rates), max(rates)],
         train_seconds=0.0,
         steps=COUNT * REPEATS,
         command="python benchmarks/wings_speed.py",
-        hardware=now["hardware"],
-        device="cpu",
-        threads=1,
-        versions=now["versions"],
-        commit=now["commit"],
-        date=now["date"],
-        pretrained=False,
         note=f"median of {REPEATS} times {COUNT} wings, processor time; the interval is the range",
     )
     add_record(Path("results/wings.json"), record)

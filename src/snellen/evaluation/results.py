@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from snellen.training.runs import write_atomically
+from snellen.training.runs import environment, write_atomically
 
 __all__ = ["Record", "add_record", "mean_interval", "read_records"]
 
@@ -69,6 +69,17 @@ class Record:
             raise ValueError(f"record {self.name!r} has {len(self.values)} values for {len(self.seeds)} seeds")
         if "/" not in self.name or not self.metric or not self.command:
             raise ValueError(f"record {self.name!r} needs a name of the form data/what, a metric and a command")
+
+    @classmethod
+    def here(cls, **measured: Any) -> "Record":
+        """A record of something measured on this machine now: hardware, versions, threads, commit and date are filled in.
+
+        Args:
+            measured: the other fields; `device` is the CPU, `normaliser` empty and `pretrained` false unless given.
+        """
+        now = environment()
+        filled = {key: now[key] for key in ("hardware", "threads", "versions", "commit", "date")}
+        return cls(**{"device": "cpu", "normaliser": "", "pretrained": False, **filled, **measured})
 
     @property
     def mean(self) -> float:
