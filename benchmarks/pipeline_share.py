@@ -7,19 +7,18 @@ are decoded beforehand, as they are in all epochs but the first. Run it on a mac
 """
 
 import argparse
-import time
+import statistics
 from pathlib import Path
 
 import yaml
 
 from snellen import api
-from snellen.data import CanvasDataset, StepBatches, build_dataset, training_loader
+from snellen.data import CanvasDataset, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.results import Record, add_record
 from snellen.training.fit import build_model
-from snellen.training.task import KeypointTask, make_optimiser
-
-WARM = 3
+from snellen.training.pace import time_steps
+from snellen.training.task import KeypointTask
 
 
 def main() -> None:
@@ -38,24 +37,11 @@ def main() -> None:
     else:
         for i in range(len(samples)):
             samples[i]
-    model = build_model(config, samples.schema)
-    task = KeypointTask(model, config, samples.schema)
-    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer is attached
-    optimiser = make_optimiser(model, config.train)
-    count, size = WARM + chosen.steps, config.train.batch_size
-    canvases = CanvasDataset(samples, config.data.canvas, config.augment, seed=0)
-    batches = iter(training_loader(canvases, StepBatches(len(canvases), size, count, seed=0)))
-    preparing, updating = [], []
-    for step in range(count):
-        begin = time.perf_counter()
-        batch = next(batches)
-        middle = time.perf_counter()
-        optimiser.zero_grad()
-        task.training_step(batch, step).backward()
-        optimiser.step()
-        preparing.append(middle - begin)
-        updating.append(time.perf_counter() - middle)
-    prepare, update = (sorted(t[WARM:])[chosen.steps // 2] for t in (preparing, updating))
+    canvases = CanvasDataset(samples, config.data.canvas, config.augment, seed=config.seed)
+    task = KeypointTask(build_model(config, samples.schema), config, samples.schema)
+    preparing, updating = time_steps(task, canvases, config, chosen.steps)
+    size = config.train.batch_size
+    prepare, update = (statistics.median(t) for t in (preparing, updating))
     share = 100 * prepare / (prepare + update)
     print(f"{1000 * prepare:.0f} ms to prepare, {1000 * update:.0f} ms to update a batch of {size}: {share:.1f} %")
     # The path of the data is the user's own.
@@ -74,7 +60,7 @@ def main() -> None:
             command=f"python benchmarks/pipeline_share.py {chosen.record} {chosen.recipe}{flags}",
             note=f"medians over {chosen.steps} steps of {size}: {1000 * prepare:.0f} ms of images, {1000 * update:.0f} ms of "
             "forward, backward and update; no workers",
-            extra={"prepare_seconds": preparing[WARM:], "update_seconds": updating[WARM:]},
+            extra={"prepare_seconds": preparing, "update_seconds": updating},
         ),
     )
 

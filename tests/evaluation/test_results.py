@@ -33,6 +33,18 @@ def test_mean_and_spread_by_hand():
     assert record(values=[7.0], seeds=[0]).spread == 0.0
 
 
+def test_a_record_of_here_and_now_knows_its_circumstances():
+    made = Record.here(
+        name="a/b", metric="time", unit="s", values=[1.0], interval=[1.0, 1.0], train_seconds=1.0, steps=1, command="x",
+        note="",
+    )  # fmt: skip
+    assert made.versions["torch"]
+    assert made.hardware
+    assert made.threads >= 1
+    assert made.device == "cpu"
+    assert not made.pretrained
+
+
 def test_the_interval_by_hand():
     # Three values: t(2) = 4.303, standard error 1 / sqrt(3): 7 -+ 2.4843.
     assert mean_interval([6.0, 7.0, 8.0]) == pytest.approx([4.5157, 9.4843], abs=1e-4)

@@ -8,7 +8,6 @@ import pickle
 import re
 import shutil
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +33,9 @@ from snellen.training.callbacks import (
     ResumeCheckpoint,
     StopOnInterrupt,
 )
+from snellen.training.pace import time_steps
 from snellen.training.runs import RunFolder, write_atomically
-from snellen.training.task import KeypointTask, make_optimiser
+from snellen.training.task import KeypointTask
 
 __all__ = ["build_model", "fit"]
 
@@ -166,20 +166,8 @@ def _finished_steps(folder: RunFolder) -> int:
 def _with_steps(config: RunConfig, model: KeypointNet, data: CanvasDataset, schema: Schema) -> RunConfig:
     """Turn a time budget into a number of steps, once, by timing a few on a copy of the model."""
     minutes = config.train.minutes or 0.0
-    warm, timed = 3, 10
-    trial = copy.deepcopy(model)
-    task = KeypointTask(trial, config, schema)
-    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # no trainer is attached
-    optimiser = make_optimiser(trial, config.train)
-    batches = StepBatches(len(data), config.train.batch_size, warm + timed, seed=config.seed)
-    begin = 0.0
-    for i, batch in enumerate(training_loader(data, batches, workers=config.data.workers)):
-        if i == warm:
-            begin = time.monotonic()
-        optimiser.zero_grad()
-        task.training_step(batch, i).backward()
-        optimiser.step()
-    seconds = (time.monotonic() - begin) / timed
+    task = KeypointTask(copy.deepcopy(model), config, schema)
+    seconds = sum(sum(part) for part in time_steps(task, data, config, 10)) / 10
     steps = max(1, int(minutes * 60 / seconds))
     log.info("a step takes %.3f s, so %g minutes are %d steps", seconds, minutes, steps)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps, minutes=None))
