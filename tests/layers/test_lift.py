@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from contracts import LayerContract
+from lifts import layer_of, randoms
 from snellen.layers import (
     Bands,
-    LiftDown1d,
     LiftDown2d,
-    LiftDown3d,
     LiftUp1d,
     LiftUp2d,
     LiftUp3d,
@@ -23,7 +22,6 @@ from snellen.layers import (
 from snellen.layers.lift import band_names, lift, unlift
 from snellen.layers.lift_plain import LiftWeights, NetWeights
 
-DOWN = {1: LiftDown1d, 2: LiftDown2d, 3: LiftDown3d}
 UP = {1: LiftUp1d, 2: LiftUp2d, 3: LiftUp3d}
 
 
@@ -63,18 +61,6 @@ class TestRoundTrip(LayerContract):
 class TestRoundTripFloor(LayerContract):
     def make(self):
         return RoundTrip(ceil_mode=False, memory="autograd")
-
-
-def randoms(*shape, dtype=torch.float64, seed=0):
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-
-
-def layer_of(dims=2, channels=4, seed=0, weight=1.0, dtype=torch.float64, **choices):
-    torch.manual_seed(seed)
-    layer = DOWN[dims](channels, **choices).to(dtype)
-    for parameter in layer.parameters():
-        parameter.data.mul_(weight)
-    return layer
 
 
 def polyphase(x):
