@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from snellen import load
-from snellen.config import AugmentConfig
+from snellen.config import AugmentConfig, KeypointConfig
 from snellen.data import build_dataset
 from snellen.evaluation.figures_images import figure_coarse_to_fine, figure_gallery
 from snellen.evaluation.pictures import where_they_differ
@@ -41,6 +41,7 @@ def main() -> None:
         (name, EvaluationRecord.load(Path(run) / f"predictions-{chosen.split}.npz")) for name, run in named
     )
     config = RunFolder(named[0][1]).config()
+    assert isinstance(config, KeypointConfig)
     samples = build_dataset(config.data, chosen.split)
     changes = config.validation if chosen.split == "val" else AugmentConfig()
     entries = where_they_differ(first, second, load(named[0][1]), samples, changes)

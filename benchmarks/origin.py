@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from snellen import load
+from snellen.config import KeypointConfig
 from snellen.data import build_dataset
 from snellen.evaluation.results import Record, add_record, mean_interval
 from snellen.inference import predict_dataset
@@ -28,9 +29,10 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--results", default="results")
     chosen = parser.parse_args()
-    values, seeds = [], []
+    values, seeds, origin = [], [], None
     for run in chosen.runs:
         config = RunFolder(run).config()
+        assert isinstance(config, KeypointConfig)
         if config.augment.flip != 0.5:
             parser.error(
                 f"{run} was not trained on as many mirror images as images (augment.flip 0.5): nothing follows from it"
@@ -41,6 +43,7 @@ def main() -> None:
         answers = predict_dataset(model, data)
         values.append(float(np.nanmean(answers.pred[..., 0] - answers.true[..., 0])))
         seeds.append(config.seed)
+        origin = config.data.origin
     info = RunFolder(chosen.runs[-1]).info()
     record = Record.here(
         name=chosen.record,
@@ -51,7 +54,7 @@ def main() -> None:
         train_seconds=float(info["train_seconds"]),
         steps=int(info["steps"]),
         command=f"python benchmarks/origin.py {chosen.record} {' '.join(f'runs/{r.name}' for r in chosen.runs)} --data DATA",
-        note=f"annotations read with data.origin {config.data.origin:g}; with 0 it would be one pixel",
+        note=f"annotations read with data.origin {origin}; with 0 it would be one pixel",
         seeds=seeds,
     )
     add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)

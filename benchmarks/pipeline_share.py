@@ -13,12 +13,9 @@ from pathlib import Path
 import yaml
 
 from snellen import api
-from snellen.data import CanvasDataset, build_dataset
-from snellen.data.files import AnnotatedImages
 from snellen.evaluation.results import Record, add_record
-from snellen.training.fit import build_model
+from snellen.training.job import prepare
 from snellen.training.pace import time_steps
-from snellen.training.task import KeypointTask
 
 
 def main() -> None:
@@ -31,19 +28,14 @@ def main() -> None:
     parser.add_argument("--results", default="results")
     chosen = parser.parse_args()
     config = api.resolve(chosen.recipe, {k: yaml.safe_load(v) for k, v in (s.split("=", 1) for s in chosen.set)})
-    samples = build_dataset(config.data, "train")
-    if isinstance(samples, AnnotatedImages):
-        samples.decode_all()
-    else:
-        for i in range(len(samples)):
-            samples[i]
-    canvases = CanvasDataset(samples, config.data.canvas, config.augment, seed=config.seed)
-    task = KeypointTask(build_model(config, samples.schema), config, samples.schema)
-    preparing, updating = time_steps(task, canvases, config, chosen.steps)
+    job = prepare(config)
+    for i in range(len(job.train_set)):
+        job.train_set[i]  # decoded once, as in a training's first epoch, and kept
+    preparing, updating = time_steps(job.task, job.train_set, chosen.steps)
     size = config.train.batch_size
-    prepare, update = (statistics.median(t) for t in (preparing, updating))
-    share = 100 * prepare / (prepare + update)
-    print(f"{1000 * prepare:.0f} ms to prepare, {1000 * update:.0f} ms to update a batch of {size}: {share:.1f} %")
+    images, update = (statistics.median(t) for t in (preparing, updating))
+    share = 100 * images / (images + update)
+    print(f"{1000 * images:.0f} ms to prepare, {1000 * update:.0f} ms to update a batch of {size}: {share:.1f} %")
     # The path of the data is the user's own.
     settings = ["data.root=DATA" if s.startswith("data.root=") else s for s in chosen.set]
     flags = f" --set {' '.join(settings)}" if settings else ""
@@ -58,7 +50,7 @@ def main() -> None:
             train_seconds=sum(preparing) + sum(updating),
             steps=chosen.steps,
             command=f"python benchmarks/pipeline_share.py {chosen.record} {chosen.recipe}{flags}",
-            note=f"medians over {chosen.steps} steps of {size}: {1000 * prepare:.0f} ms of images, {1000 * update:.0f} ms of "
+            note=f"medians over {chosen.steps} steps of {size}: {1000 * images:.0f} ms of images, {1000 * update:.0f} ms of "
             "forward, backward and update; no workers",
             extra={"prepare_seconds": preparing, "update_seconds": updating},
         ),

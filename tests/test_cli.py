@@ -11,7 +11,7 @@ import yaml
 
 from snellen import api
 from snellen.cli import main
-from snellen.config import ConfigError, RunConfig, from_dict, to_dict
+from snellen.config import ConfigError, KeypointConfig, from_dict, to_dict
 from tiny import write_discs, write_recipe
 
 HEAVY = ("torch", "numpy", "jsonargparse", "lightning", "torchvision", "timm", "matplotlib")
@@ -159,7 +159,7 @@ def test_every_recipe_parses_and_says_what_it_is(recipe):
     config = api.resolve(recipe)
     assert config.recipe == recipe
     # Experiments must not be equal by accident of a misplaced key.
-    assert config != RunConfig(recipe=recipe)
+    assert config != KeypointConfig(recipe=recipe)
     line = api.recipes()[recipe]
     assert len(line.split()) >= 4
     assert not line.startswith(("data:", "recipe:", "{"))
@@ -191,7 +191,7 @@ def test_printed_settings_are_the_resolved_ones(recipe, capsys):
 def test_printed_settings_hold_every_setting(capsys):
     main(["train", "wings-rcn", "--print_config"])
     printed = yaml.safe_load(capsys.readouterr().out)
-    for field in dataclasses.fields(RunConfig):
+    for field in dataclasses.fields(KeypointConfig):
         assert field.name in printed
         if dataclasses.is_dataclass(field.type):
             assert set(printed[field.name]) == {sub.name for sub in dataclasses.fields(field.type)}

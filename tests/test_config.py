@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from snellen import api
-from snellen.config import ConfigError, DataConfig, RunConfig, TrainConfig, from_dict, to_dict
+from snellen.config import ConfigError, KeypointConfig, KeypointDataConfig, KeypointTrainConfig, from_dict, to_dict
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_a_wrong_value_is_one_sentence(settings, says):
 def test_what_yaml_and_python_write_means_the_same():
     assert api.resolve("wings-rcn", {"train.lr": "1e-3"}).train.lr == 0.001  # YAML reads 1e-3 as a word
     assert api.resolve("wings-rcn", {"train.steps": "100"}).train.steps == 100
-    assert DataConfig(canvas=[64.0, 48]).canvas == (64, 48)
+    assert KeypointDataConfig(canvas=[64.0, 48]).canvas == (64, 48)
     assert api.resolve("wings-rcn", {"data.channels": "3"}).data.channels == 3
-    assert isinstance(TrainConfig(lr=1).lr, float)
+    assert isinstance(KeypointTrainConfig(lr=1).lr, float)
 
 
 def test_defaults_are_of_the_declared_type_and_survive_a_round_trip():
-    config = RunConfig()
+    config = KeypointConfig()
     assert from_dict(to_dict(config)) == config
     for section in dataclasses.fields(config):
         value = getattr(config, section.name)

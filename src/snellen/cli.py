@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from snellen import __version__
-from snellen.config import ConfigError, RunConfig, nearest, to_dict
+from snellen.config import ConfigError, KeypointConfig, RunConfig, config_class, nearest, to_dict
 
 __all__ = ["main"]
 
@@ -24,7 +24,7 @@ verbs:
   models [PATTERN]                                                   list models
   recipes [PATTERN]                                                  list recipes
 
-`snellen train --help` lists every setting; `snellen train RECIPE --print_config` prints the resolved ones."""
+`snellen train RECIPE --help` lists every setting of the recipe's task; `--print_config` prints the resolved ones."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,29 +187,30 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
 
     from snellen.recipes import find_recipe, read_recipe
 
-    parser = ArgumentParser(
-        prog="snellen train RECIPE",
-        description="Train a model by a recipe; every setting is a flag.",
-        exit_on_error=False, allow_abbrev=False,
-    )  # fmt: skip
-    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of settings, applied in order")
-    parser.add_class_arguments(RunConfig, None)
     if not arguments:
         raise ConfigError("name a recipe, e.g. snellen train wings-rcn; list all with: snellen recipes")
     # The short spelling that error messages name.
     arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
+    kind: type[RunConfig] = KeypointConfig
     if not arguments[0].startswith("-"):
-        file = find_recipe(arguments[0])
-        _known_settings(read_recipe(arguments[0]), str(file))
+        file, values = find_recipe(arguments[0]), read_recipe(arguments[0])
+        _known_settings(values, str(file))
+        kind = config_class(values)
         arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
-    _check_values(arguments)
+    parser = ArgumentParser(
+        prog="snellen train RECIPE",
+        description="Train a model by a recipe; every setting is a flag. Without a recipe, the settings of keypoints.",
+        exit_on_error=False, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of settings, applied in order")
+    parser.add_class_arguments(kind, None)
+    _check_values(arguments, kind)
     try:
         parsed = parser.parse_args([a for a in arguments if a != "--print_config"])
         settings = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
     except argparse.ArgumentError as error:
-        raise ConfigError(_explain(str(error))) from None
-    values = {name: value for name, value in vars(settings).items() if name != "config"}
-    config = RunConfig(**values)
+        raise ConfigError(_explain(str(error), kind)) from None
+    config = kind(**{name: value for name, value in vars(settings).items() if name != "config"})
     show = "--print_config" in arguments
     if show:
         import yaml
@@ -218,13 +219,13 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     return config, show
 
 
-def _check_values(arguments: Sequence[str]) -> None:
+def _check_values(arguments: Sequence[str], kind: type[RunConfig]) -> None:
     """Refuse a flag's value of the wrong kind in the words that recipes and Python get, before jsonargparse in its own."""
     import yaml
 
     from snellen.config.values import coerce, setting_types
 
-    groups = setting_types(RunConfig)
+    groups = setting_types(kind)
     for i, argument in enumerate(arguments):
         flag, given, value = argument.partition("=")
         if not flag.startswith("--"):
@@ -253,15 +254,15 @@ def _known_settings(values: dict[str, Any], file: str) -> None:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def _explain(message: str) -> str:
+def _explain(message: str, kind: type[RunConfig]) -> str:
     """jsonargparse's message as one sentence, with the nearest settings where a name is unknown."""
     known = []
-    for field in dataclasses.fields(RunConfig):
+    for field in dataclasses.fields(kind):
         inner = dataclasses.fields(field.type) if dataclasses.is_dataclass(field.type) else ()
         known += [f"{field.name}.{sub.name}" for sub in inner] or [field.name]
     match = re.search(r"unrecognized arguments: --([\w.\-]+)", message)
     if match:
-        return f"there is no setting --{match[1]}{nearest(match[1], known)}; list all with: snellen train --help"
+        return f"there is no setting --{match[1]}{nearest(match[1], known)}; list all with: snellen train RECIPE --help"
     match = re.search(r"unrecognized arguments: (\S+)", message)
     if match:
         return f"{match[1]!r} stands where no value is expected; the recipe comes first: snellen train RECIPE --SETTING VALUE"

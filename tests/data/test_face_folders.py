@@ -8,7 +8,7 @@ from PIL import Image
 from contracts import DatasetContract
 from faces import points, wflw_row, write_pts
 from real import DATA, needs
-from snellen.config import AugmentConfig, ConfigError, DataConfig, from_dict, to_dict
+from snellen.config import AugmentConfig, ConfigError, KeypointConfig, KeypointDataConfig, from_dict, to_dict
 from snellen.data import AnnotatedImages, CanvasDataset, DataError, Sample, build_dataset
 from snellen.geometry import Box
 from snellen.keypoints import Keypoints, Schema
@@ -30,7 +30,7 @@ def root(tmp_path_factory):
 
 def config(root, **changes):
     given = {"train_folders": ["afw", "helen/trainset", "lfpw/trainset"], "test_groups": GROUPS, "box": "square"}
-    return DataConfig(format="pts", root=str(root), **{"box_scale": 1.3, "val_share": 0.25, **given, **changes})
+    return KeypointDataConfig(format="pts", root=str(root), **{"box_scale": 1.3, "val_share": 0.25, **given, **changes})
 
 
 class TestPts(DatasetContract):
@@ -175,8 +175,8 @@ def test_missing_folders_are_named(root):
 
 
 def test_folders_survive_the_run_folder():
-    before = config("anywhere")
-    assert from_dict(to_dict(before), DataConfig) == before
+    before = KeypointConfig(data=config("anywhere"))
+    assert from_dict(to_dict(before)) == before
     assert before.test_groups["challenging"] == ("ibug",)
 
 
@@ -222,7 +222,7 @@ def test_wflw_splits_and_attributes(tmp_path, place):
         for i, marks in enumerate(["1 0 0 0 1 0", "0 0 0 0 1 0", "0 0 0 0 0 0"])
     ]
     (lists / "list_98pt_rect_attr_test.txt").write_text("\n".join(test))
-    wflw = DataConfig(format="wflw", root=str(tmp_path), box="square", box_scale=1.3, val_share=0.3, channels=3)
+    wflw = KeypointDataConfig(format="wflw", root=str(tmp_path), box="square", box_scale=1.3, val_share=0.3, channels=3)
     train, val, last = (build_dataset(wflw, split) for split in ("train", "val", "test"))
     assert len(train) + len(val) == 40
     assert not {n.split("#")[0] for n in train.names} & {n.split("#")[0] for n in val.names}

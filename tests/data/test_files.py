@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from real import DATA, needs
-from snellen.config import AugmentConfig, ConfigError, DataConfig
+from snellen.config import AugmentConfig, ConfigError, KeypointDataConfig
 from snellen.data import AnnotatedImages, CanvasDataset, DataError, build_dataset
 from snellen.data.boxes import face5_box, make_box, square_box
 from snellen.geometry import Box
@@ -159,7 +159,7 @@ def person(name):
 
 
 def test_people_are_in_one_split_only(tmp_path):
-    config = DataConfig(format="mtfl", root=str(mtfl(tmp_path)), val_share=0.3, box="mtfl")
+    config = KeypointDataConfig(format="mtfl", root=str(mtfl(tmp_path)), val_share=0.3, box="mtfl")
     train, val = build_dataset(config, "train"), build_dataset(config, "val")
     assert len(train) + len(val) == 75
     assert not {person(n) for n in train.names} & {person(n) for n in val.names}
@@ -169,7 +169,9 @@ def test_people_are_in_one_split_only(tmp_path):
 
 
 def test_the_csv_split_does_not_depend_on_the_order(tmp_path):
-    config = DataConfig(format="csv", root=str(write_discs(tmp_path, 24)), val_share=0.25, test_annotations="test.csv")
+    config = KeypointDataConfig(
+        format="csv", root=str(write_discs(tmp_path, 24)), val_share=0.25, test_annotations="test.csv"
+    )
     train, val = set(build_dataset(config, "train").names), set(build_dataset(config, "val").names)
     assert not train & val
     assert len(train | val) == 24
@@ -181,7 +183,7 @@ def test_the_csv_split_does_not_depend_on_the_order(tmp_path):
 
 
 def test_drawn_splits_are_different_wings():
-    config = DataConfig(train_images=2, val_images=2, test_images=2, channels=1)
+    config = KeypointDataConfig(train_images=2, val_images=2, test_images=2, channels=1)
     splits = [build_dataset(config, split) for split in ("train", "val", "test")]
     assert [len(s) for s in splits] == [2, 2, 2]
     first = [s[0] for s in splits]
@@ -192,7 +194,7 @@ def test_drawn_splits_are_different_wings():
 
 
 def test_grey_wings_are_the_luma_of_coloured_ones():
-    grey, colour = (build_dataset(DataConfig(train_images=1, channels=c), "train")[0] for c in (1, 3))
+    grey, colour = (build_dataset(KeypointDataConfig(train_images=1, channels=c), "train")[0] for c in (1, 3))
     luma = torch.einsum("chw,c->hw", colour.image.float(), torch.tensor([0.299, 0.587, 0.114]))
     assert (grey.image[0].float() - luma).abs().max() <= 1
     np.testing.assert_array_equal(grey.keypoints.xy, colour.keypoints.xy)
@@ -208,19 +210,19 @@ def test_grey_wings_are_the_luma_of_coloured_ones():
 )
 def test_wrong_data_settings_are_one_sentence(changes, split, error, says):
     with pytest.raises(error, match=says) as raised:
-        build_dataset(DataConfig(**changes), split)
+        build_dataset(KeypointDataConfig(**changes), split)
     assert "\n" not in str(raised.value)
 
 
 def test_a_missing_test_split_is_said(tmp_path):
-    config = DataConfig(format="csv", root=str(write_discs(tmp_path, 4)))
+    config = KeypointDataConfig(format="csv", root=str(write_discs(tmp_path, 4)))
     with pytest.raises(ConfigError, match="no test split"):
         build_dataset(config, "test")
 
 
 @needs("faces5")
 def test_real_faces():
-    config = DataConfig(format="mtfl", root=str(DATA / "faces5"), box="mtfl", box_scale=0.95)
+    config = KeypointDataConfig(format="mtfl", root=str(DATA / "faces5"), box="mtfl", box_scale=0.95)
     train, val, test = (build_dataset(config, split) for split in ("train", "val", "test"))
     assert len(train) + len(val) == 4151
     assert len(test) == 2019

@@ -125,7 +125,7 @@ def test_an_interrupted_run_says_how_to_resume_and_does_so_exactly(world):
 def test_an_interrupt_at_any_step_leaves_no_trace(tmp_path, monkeypatch):
     """In one process, where the step can be chosen: validated or not, with a checkpoint due or not."""
     from snellen import api
-    from snellen.training.task import KeypointTask
+    from snellen.training.keypoint_task import KeypointTask
 
     recipe = str(write_recipe(write_discs(tmp_path / "data"), tmp_path / "runs", steps=12))
     reference = api.train(recipe, name="reference")

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from contracts import TaskContract
-from snellen.config import TrainConfig
+from snellen.config import KeypointTrainConfig
 from snellen.models import create_model
-from snellen.training.fit import build_model
-from snellen.training.task import KeypointTask, make_optimiser, one_cycle
+from snellen.training.keypoint_job import build_model
+from snellen.training.keypoint_task import KeypointTask
+from snellen.training.task import make_optimiser, one_cycle
 from tiny import recipe, write_discs
 
 
@@ -41,7 +42,7 @@ class TestKeypointTask(TaskContract):
 
 
 def test_adadelta_is_the_papers():
-    optimiser = make_optimiser(create_model("rcn5"), TrainConfig(optimiser="adadelta", lr=1.0))
+    optimiser = make_optimiser(create_model("rcn5"), KeypointTrainConfig(optimiser="adadelta", lr=1.0))
     group = optimiser.param_groups[0]
     assert (group["lr"], group["rho"], group["eps"]) == (1.0, 0.95, 1e-8)
 

@@ -2,21 +2,36 @@
 
 A recipe is a YAML file of these fields; the command line and Python override them by dotted names
 (`--data.root PATH`, `snellen.train("wings-rcn", **{"data.root": ...})`). A run folder keeps the resolved configuration.
+Its `task` says which class reads it: each task has its own images, losses and scores.
 """
 
+from snellen.config.augment import AugmentConfig
 from snellen.config.checks import ConfigError, nearest
-from snellen.config.data import AugmentConfig, DataConfig
-from snellen.config.run import RunConfig, from_dict, override, to_dict
+from snellen.config.images import DataConfig
+from snellen.config.keypoints import (
+    KeypointConfig,
+    KeypointDataConfig,
+    KeypointEvaluateConfig,
+    KeypointTrainConfig,
+)
+from snellen.config.run import RunConfig
+from snellen.config.tasks import TASKS, config_class, from_dict, override, to_dict
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
 
 __all__ = [
+    "TASKS",
     "AugmentConfig",
     "ConfigError",
     "DataConfig",
     "EvaluateConfig",
+    "KeypointConfig",
+    "KeypointDataConfig",
+    "KeypointEvaluateConfig",
+    "KeypointTrainConfig",
     "ModelConfig",
     "RunConfig",
     "TrainConfig",
+    "config_class",
     "from_dict",
     "nearest",
     "override",

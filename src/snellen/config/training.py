@@ -1,4 +1,4 @@
-"""The configuration of the network, its training and its scoring."""
+"""The configuration of the network, its training and its scoring, for every task."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,11 +33,8 @@ class TrainConfig:
         weight_decay: decoupled weight decay of "adamw", L2 of "sgd".
         schedule: "constant" or "one-cycle" (linear warm-up over `warmup` of the steps, then a cosine to zero).
         warmup: share of the steps spent warming up.
-        target: "hard", "split" or "gauss": the softmax's target distribution (keypoints/codecs.py).
-        sigma: standard deviation of "gauss" targets, in heatmap cells.
-        l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
-        l2_branch: the same for the branches' convolutions (l_branch).
-        l2_mixing: the same for SumNet's mixing weights (l_out).
+        lift_predict: weight of LiftPool's regulariser of the details (lift.md 2.7: 0.1), where the model has such layers.
+        lift_update: weight of its regulariser of the approximation (lift.md 2.7: 0.01).
         ema: decay of an exponential moving average of the weights, used for validation and kept; 0 turns it off.
         clip: largest norm of the gradient; 0 does not clip.
         precision: "auto" (bf16 autocast where a GPU has it, else float32), "float32" or "bf16".
@@ -58,11 +55,8 @@ class TrainConfig:
     weight_decay: float = 0.0
     schedule: Literal["constant", "one-cycle"] = "constant"
     warmup: float = 0.1
-    target: Literal["hard", "split", "gauss"] = "hard"
-    sigma: float = 1.0
-    l2_trunk: float = 0.0
-    l2_branch: float = 0.0
-    l2_mixing: float = 0.0
+    lift_predict: float = 0.0
+    lift_update: float = 0.0
     ema: float = 0.0
     clip: float = 0.0
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -77,7 +71,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         coerce_fields(self, "train")
         at_least_0 = (
-            "weight_decay l2_trunk l2_branch l2_mixing clip validate_every checkpoint_every patience threads devices"
+            "weight_decay lift_predict lift_update clip validate_every checkpoint_every patience threads devices"
         )
         for name in at_least_0.split():
             require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
@@ -87,34 +81,20 @@ class TrainConfig:
         require(self.lr > 0, f"train.lr must be positive, not {self.lr}")
         require(0 <= self.ema < 1, f"train.ema is a decay between 0 and 1, not {self.ema}")
         require(0 <= self.warmup < 1, f"train.warmup is a share of the steps below 1, not {self.warmup}")
-        require(self.sigma > 0, f"train.sigma must be positive, not {self.sigma}")
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How predictions are read off and scored.
+    """How predictions are made for scoring.
 
     Attributes:
-        normaliser: what errors are divided by; empty takes the schema's default.
-        decoder: "local" (sub-pixel) or "argmax" (the paper's).
-        window: half side in heatmap cells of the local decoder's window.
-        radius: radius in heatmap cells, each the model's `stride` canvas pixels wide, of the disc whose probability mass is a
-            point's confidence.
-        flip: answer also on the mirror image and average the logits; costs twice the time.
-        failure: error over the normaliser above which an image counts as failed.
         batch_size: images at a time.
+        flip: answer also on the mirror image and average the two; costs twice the time.
     """
 
-    normaliser: str = ""
-    decoder: Literal["local", "argmax"] = "local"
-    window: int = 2
-    radius: float = 2.5
-    flip: bool = False
-    failure: float = 0.1
     batch_size: int = 64
+    flip: bool = False
 
     def __post_init__(self) -> None:
         coerce_fields(self, "evaluate")
-        require(self.window >= 0, f"evaluate.window must be 0 or more cells, not {self.window}")
-        for name in ("radius", "failure", "batch_size"):
-            require(getattr(self, name) > 0, f"evaluate.{name} must be positive, not {getattr(self, name)}")
+        require(self.batch_size > 0, f"evaluate.batch_size must be positive, not {self.batch_size}")

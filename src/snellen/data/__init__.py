@@ -1,7 +1,7 @@
 """Data sets, augmentation and batches."""
 
 from snellen.data.base import KeypointDataset, Sample
-from snellen.data.batches import Batch, CanvasDataset, StepBatches, evaluation_loader, training_loader
+from snellen.data.batches import Batch, CanvasDataset, Canvases, StepBatches, evaluation_loader, training_loader
 from snellen.data.build import SPLITS, Split, build_dataset
 from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.views import InMemory, Perturbed, Spread
@@ -12,6 +12,7 @@ __all__ = [
     "AnnotatedImages",
     "Batch",
     "CanvasDataset",
+    "Canvases",
     "DataError",
     "InMemory",
     "KeypointDataset",

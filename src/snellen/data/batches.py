@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from snellen.config import AugmentConfig
 from snellen.data.augment import keyed_generator, render
 from snellen.data.base import KeypointDataset
 
-__all__ = ["Batch", "CanvasDataset", "StepBatches", "evaluation_loader", "training_loader"]
+__all__ = ["Batch", "CanvasDataset", "Canvases", "StepBatches", "evaluation_loader", "training_loader"]
 
 #: Stands for the epoch in keys of validation draws: made once an image, the same in every validation.
 FIXED_DRAW = 2**31 - 1
@@ -55,6 +55,19 @@ class Batch:
         return Batch(**{name: value.pin_memory() for name, value in vars(self).items()})
 
 
+class Canvases(Protocol):
+    """Images ready for the network, drawn by (epoch, index), or by an index for draws made once."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any) -> dict[str, Any]: ...
+
+    @staticmethod
+    def collate(items: list[dict[str, Any]]) -> Any:
+        """A batch, which can be moved to a device."""
+        ...
+
+
 class CanvasDataset(Dataset[dict[str, Any]]):
     """Samples drawn on canvases; indexed by (epoch, index) pairs, or by an index for draws made once.
 
@@ -76,6 +89,11 @@ class CanvasDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         with _single_thread():
             return self._draw(key)
+
+    @staticmethod
+    def collate(items: list[dict[str, Any]]) -> Batch:
+        """Items as one batch."""
+        return Batch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})
 
     def _draw(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = (FIXED_DRAW, key) if isinstance(key, int) else key
@@ -125,10 +143,6 @@ class StepBatches:
             yield batch[self.rank :: self.world]
 
 
-def _collate(items: list[dict[str, Any]]) -> Batch:
-    return Batch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})
-
-
 @contextlib.contextmanager
 def _single_thread() -> Iterator[None]:
     """One thread for the small operations of one image: handing them to several costs more than it saves."""
@@ -145,26 +159,26 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def training_loader(data: CanvasDataset, batches: StepBatches, *, workers: int = 0) -> DataLoader[Any]:
+def training_loader(data: Canvases, batches: StepBatches, *, workers: int = 0) -> DataLoader[Any]:
     """Batches for training, in the order of `batches`."""
     return DataLoader(
-        data,
+        cast("Dataset[dict[str, Any]]", data),
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=data.collate,
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def evaluation_loader(data: CanvasDataset, batch_size: int, *, workers: int = 0) -> DataLoader[Any]:
+def evaluation_loader(data: Canvases, batch_size: int, *, workers: int = 0) -> DataLoader[Any]:
     """Every image once, in order."""
     return DataLoader(
-        data,
+        cast("Dataset[dict[str, Any]]", data),
         batch_size=batch_size,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=data.collate,
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
     )

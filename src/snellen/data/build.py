@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from snellen.config import ConfigError, DataConfig, nearest
+from snellen.config import ConfigError, KeypointDataConfig, nearest
 from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.views import InMemory
@@ -30,7 +30,7 @@ SPLITS: tuple[str, ...] = get_args(Split)
 _WING_SEEDS = {"train": 1, "val": 2, "test": 3}
 
 
-def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
+def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
     """The data set of one split.
 
     Splits: "wings" draws three disjoint sets; "mtfl" takes `training.txt` (of it `val_share` of the *people* are for
@@ -78,7 +78,7 @@ def build_dataset(config: DataConfig, split: Split) -> KeypointDataset:
     return images
 
 
-def _source(config: DataConfig, root: Path, split: Split) -> Path:
+def _source(config: KeypointDataConfig, root: Path, split: Split) -> Path:
     """The annotation file of a split; the root where there are many."""
     if config.format == "mtfl":
         return root / ("testing.txt" if split == "test" else "training.txt")
@@ -97,7 +97,7 @@ def _source(config: DataConfig, root: Path, split: Split) -> Path:
     return root / config.test_annotations
 
 
-def _read(config: DataConfig, source: Path, split: Split) -> tuple[list[Annotation], dict[str, str]]:
+def _read(config: KeypointDataConfig, source: Path, split: Split) -> tuple[list[Annotation], dict[str, str]]:
     """The annotations of a source, and the annotation files that were left out, with a sentence each."""
     # A format's own origin is the default of its reader.
     origin = {} if config.origin is None else {"origin": config.origin}
@@ -120,7 +120,7 @@ def _read(config: DataConfig, source: Path, split: Split) -> tuple[list[Annotati
 
 
 def _read_folders(
-    config: DataConfig, root: Path, split: Split, origin: dict[str, float]
+    config: KeypointDataConfig, root: Path, split: Split, origin: dict[str, float]
 ) -> tuple[list[Annotation], dict[str, str]]:
     """300-W: the folders of a split, those of the test marked with their groups."""
     groups: dict[str, tuple[str, ...]] = dict.fromkeys(config.train_folders, ())
@@ -146,7 +146,7 @@ def _read_folders(
     return annotations, broken
 
 
-def _with_structure(schema: Schema, config: DataConfig) -> Schema:
+def _with_structure(schema: Schema, config: KeypointDataConfig) -> Schema:
     """The schema with the swap pairs and the normaliser that the configuration gives it."""
     if config.swaps:
         schema = replace(schema, swaps=config.swaps)
@@ -156,7 +156,7 @@ def _with_structure(schema: Schema, config: DataConfig) -> Schema:
     return schema
 
 
-def _held_out(config: DataConfig, file: str) -> bool:
+def _held_out(config: KeypointDataConfig, file: str) -> bool:
     """Whether a training file belongs to the validation split: decided by a hash, so it never depends on the order."""
     key, path = file, PurePosixPath(file)
     if config.format == "mtfl":

@@ -1,6 +1,7 @@
 """Using trained models: load a run, predict on images and on data sets."""
 
-from snellen.inference.localiser import Localiser, load
+from snellen.inference.loading import load
+from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
 
 __all__ = ["Localiser", "Predictions", "load", "predict_dataset"]

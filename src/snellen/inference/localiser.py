@@ -1,6 +1,5 @@
-"""A trained keypoint model with everything needed to use it: load a run, predict on images."""
+"""A trained keypoint model with everything needed to use it on images."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +10,15 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from snellen.config import ConfigError
 from snellen.geometry import Box, Matrix, box_map, transform_points, warp
 from snellen.images import read_image
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.codecs import Decoded, Decoder, decode
-from snellen.models import KeypointNet, create_model
+from snellen.models import KeypointNet
 
-__all__ = ["Localiser", "load"]
+__all__ = ["Localiser"]
 
 log = logging.getLogger("snellen")
 
@@ -141,37 +137,3 @@ def _tensor(picture: Picture, channels: int) -> Tensor:
             "scale it to that range and convert it"
         )
     return picture
-
-
-def load(path: str | Path, device: str | torch.device | None = None) -> Localiser:
-    """Load a trained model from its run folder.
-
-    Args:
-        path: the folder that `snellen train` wrote.
-        device: where it runs; by default a GPU where there is one.
-
-    Raises:
-        ConfigError: where the folder is no finished run, or its weights do not fit.
-    """
-    folder = Path(path)
-    card_file, weights_file = folder / "model.json", folder / "model.safetensors"
-    if not card_file.is_file() or not weights_file.is_file():
-        unfinished = (folder / "config.yaml").is_file()
-        raise ConfigError(
-            f"{folder} is a run that is not finished; go on with: snellen train --resume {folder}"
-            if unfinished
-            else f"{folder} is not a run folder (it has no model.json); give the folder that train wrote"
-        )
-    try:
-        card = json.loads(card_file.read_text(encoding="utf-8"))
-        weights = load_file(weights_file)
-        # A pretrained backbone's weights are in the run's own file, with all others.
-        model = create_model(card["model"]["name"], load_pretrained=False, **card["model"]["choices"])
-        model.load_state_dict(weights)
-    except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
-    if card.get("terms"):
-        log.warning("%s: %s", folder, card["terms"])
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Localiser(model.to(device).to(memory_format=torch.channels_last), card)

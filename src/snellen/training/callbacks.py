@@ -5,6 +5,7 @@ import io
 import logging
 import signal
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,9 @@ class MetricsFile(Callback):
     Lightning's own CSV logger deletes the rows of the run it resumes.
     """
 
-    columns = ("step", "seconds", "lr", "train/loss", "val/loss", "val/nme")
-
-    def __init__(self, path: Path, clock: RandomState) -> None:
-        self.path, self.clock = path, clock
+    def __init__(self, path: Path, clock: RandomState, metrics: Sequence[str]) -> None:
+        self.path, self.clock, self.metrics = path, clock, tuple(metrics)
+        self.columns = ("step", "seconds", "lr", "train/loss", *self.metrics)
         self._sum, self._count = 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -102,7 +102,7 @@ class MetricsFile(Callback):
             "seconds": f"{self.clock.elapsed():.1f}",
             "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}",
             "train/loss": f"{self._sum / max(1, self._count):.6g}",
-            **{name: f"{float(metrics[name]):.6g}" for name in ("val/loss", "val/nme") if name in metrics},
+            **{name: f"{float(metrics[name]):.6g}" for name in self.metrics if name in metrics},
         }
         self._sum, self._count = 0.0, 0
         with self.path.open("a", newline="") as file:
@@ -120,8 +120,8 @@ class MetricsFile(Callback):
 class PlainProgress(Callback):
     """One line a validation, for logs and pipes where a progress bar would only make noise."""
 
-    def __init__(self, normaliser: str) -> None:
-        self.normaliser = normaliser
+    def __init__(self, words: Callable[[Mapping[str, Any]], str]) -> None:
+        self.words = words
         self._since, self._from = time.monotonic(), 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -135,9 +135,8 @@ class PlainProgress(Callback):
         m, done = trainer.callback_metrics, trainer.global_step - self._from
         rate = done / max(1e-9, time.monotonic() - self._since)
         log.info(
-            "step %d/%d  loss %.3f  validation error %.2f %% of %s  %.2f steps/s",
-            trainer.global_step, trainer.max_steps, float(m.get("train/loss", float("nan"))),
-            100 * float(m.get("val/nme", float("nan"))), self.normaliser, rate,
+            "step %d/%d  loss %.3f  %s  %.2f steps/s",
+            trainer.global_step, trainer.max_steps, float(m.get("train/loss", float("nan"))), self.words(m), rate,
         )  # fmt: skip
 
 

@@ -2,9 +2,8 @@
 
 import time
 
-from snellen.config import RunConfig
-from snellen.data import CanvasDataset, StepBatches, training_loader
-from snellen.training.task import KeypointTask, make_optimiser
+from snellen.data import Canvases, StepBatches, training_loader
+from snellen.training.task import Task, make_optimiser
 
 __all__ = ["WARM_STEPS", "time_steps"]
 
@@ -12,14 +11,13 @@ __all__ = ["WARM_STEPS", "time_steps"]
 WARM_STEPS = 3
 
 
-def time_steps(
-    task: KeypointTask, data: CanvasDataset, config: RunConfig, count: int
-) -> tuple[list[float], list[float]]:
+def time_steps(task: Task, data: Canvases, count: int) -> tuple[list[float], list[float]]:
     """Train a task for `WARM_STEPS` and then `count` timed steps, without a trainer; its weights change.
 
     Returns:
         Seconds of each timed step: spent waiting for its images, and on forward, backward and update.
     """
+    config = task.config
     task.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to log to
     optimiser = make_optimiser(task.model, config.train)
     steps = WARM_STEPS + count

@@ -1,0 +1,154 @@
+"""The configuration of keypoint localisation: images and points, losses, scoring."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from snellen.config.checks import require
+from snellen.config.images import DataConfig
+from snellen.config.run import RunConfig
+from snellen.config.training import EvaluateConfig, TrainConfig
+
+__all__ = ["KeypointConfig", "KeypointDataConfig", "KeypointEvaluateConfig", "KeypointTrainConfig"]
+
+
+def _folders(name: str, value: Any) -> tuple[str, ...]:
+    """Folder names without a slash at their end, each once."""
+    require(isinstance(value, (list, tuple)), f"{name} is a list of folders, e.g. [helen/trainset], not {value!r}")
+    listed = tuple(str(folder).rstrip("/") for folder in value)
+    require(len(set(listed)) == len(listed), f"{name} names a folder twice: {', '.join(listed)}; name each once")
+    return listed
+
+
+@dataclass(frozen=True)
+class KeypointDataConfig(DataConfig):
+    """Images and points; `DataConfig` has what every task has. "mtfl" holds people out for validation, "pts" photos.
+
+    Attributes:
+        format: how the data is stored: "wings" (drawn on demand), "mtfl" (MTFL lists), "pts" (300-W folders), "wflw" (WFLW
+            lists), "csv" (file, x1, y1, ... rows).
+        annotations: for "csv", the annotation file inside `root`.
+        test_annotations: for "csv", the annotation file of the test split; without it there is no test split.
+        train_folders: for "pts", the folders in `root` to train and validate on, e.g. [afw, helen/trainset].
+        test_groups: for "pts", named groups of folders to test on, e.g. {common: [helen/testset], challenging: [ibug]}; the
+            test is all of them, and each group is scored on its own too.
+        schema: name of a built-in schema for "csv" and "pts"; by default the header names the points ("pts": ibug-68).
+        swaps: for "csv", pairs of point names that exchange places in a mirror image, e.g. [[left_eye, right_eye]].
+        normaliser: for "csv", two point names whose distance errors are divided by; by default the box of the points.
+        origin: coordinate that the files give the centre of the top-left pixel (0 or 1; 0.5 for corner coordinates); by
+            default the format's own: 1 for "pts", 0 for the others.
+        train_images: number of wings drawn for training.
+        val_images: number of wings drawn for validation.
+        test_images: number of wings drawn for the test.
+        box: region shown on the canvas: the whole "image", the paper's face rule "mtfl", or a "square" around the points.
+        box_scale: "mtfl": margin on each side in units of the larger eye distance; "square": side over the points' extent.
+    """
+
+    format: Literal["wings", "mtfl", "pts", "wflw", "csv"] = "wings"
+    annotations: str = "annotations.csv"
+    test_annotations: str | None = None
+    train_folders: tuple[str, ...] = ()
+    test_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    schema: str | None = None
+    swaps: tuple[tuple[str, str], ...] = ()
+    normaliser: tuple[str, ...] = ()
+    origin: float | None = None
+    train_images: int = 1000
+    val_images: int = 100
+    test_images: int = 400
+    box: Literal["image", "mtfl", "square"] = "image"
+    box_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check_folders()
+        super().__post_init__()
+        require(
+            len(self.normaliser) in (0, 2),
+            f"data.normaliser is two point names whose distance divides errors, not {list(self.normaliser)}",
+        )
+        require(self.box_scale > 0, f"data.box_scale must be positive, not {self.box_scale}")
+        for name in ("train_images", "val_images", "test_images"):
+            require(getattr(self, name) > 0, f"data.{name} must be positive, not {getattr(self, name)}")
+
+    def _check_folders(self) -> None:
+        train, groups = _folders("data.train_folders", self.train_folders), {}
+        require(
+            isinstance(self.test_groups, Mapping),
+            f"data.test_groups maps names to lists of folders, e.g. {{test: [helen/testset]}}, not {self.test_groups!r}",
+        )
+        for name, listed in self.test_groups.items():
+            where = f"data.test_groups.{name}"
+            groups[name] = _folders(where, listed)
+            require(bool(groups[name]), f"{where} holds no folder; name one, or leave the group out")
+            both = ", ".join(sorted(set(groups[name]) & set(train)))
+            require(not both, f"{where} holds {both}, which data.train_folders trains on; take it out of one of them")
+        object.__setattr__(self, "train_folders", train)
+        object.__setattr__(self, "test_groups", groups)
+
+
+@dataclass(frozen=True)
+class KeypointTrainConfig(TrainConfig):
+    """How a keypoint model is trained; what every task has is in `TrainConfig`.
+
+    Attributes:
+        target: "hard", "split" or "gauss": the softmax's target distribution (keypoints/codecs.py).
+        sigma: standard deviation of "gauss" targets, in heatmap cells.
+        l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
+        l2_branch: the same for the branches' convolutions (l_branch).
+        l2_mixing: the same for SumNet's mixing weights (l_out).
+    """
+
+    target: Literal["hard", "split", "gauss"] = "hard"
+    sigma: float = 1.0
+    l2_trunk: float = 0.0
+    l2_branch: float = 0.0
+    l2_mixing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("l2_trunk", "l2_branch", "l2_mixing"):
+            require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
+        require(self.sigma > 0, f"train.sigma must be positive, not {self.sigma}")
+
+
+@dataclass(frozen=True)
+class KeypointEvaluateConfig(EvaluateConfig):
+    """How predictions are read off and scored; `EvaluateConfig` has what every task has.
+
+    Attributes:
+        normaliser: what errors are divided by; empty takes the schema's default.
+        decoder: "local" (sub-pixel) or "argmax" (the paper's).
+        window: half side in heatmap cells of the local decoder's window.
+        radius: radius in heatmap cells, each the model's `stride` canvas pixels wide, of the disc whose probability mass is a
+            point's confidence.
+        failure: error over the normaliser above which an image counts as failed.
+    """
+
+    normaliser: str = ""
+    decoder: Literal["local", "argmax"] = "local"
+    window: int = 2
+    radius: float = 2.5
+    failure: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.window >= 0, f"evaluate.window must be 0 or more cells, not {self.window}")
+        for name in ("radius", "failure"):
+            require(getattr(self, name) > 0, f"evaluate.{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class KeypointConfig(RunConfig):
+    """A run that finds keypoints.
+
+    Attributes:
+        task: "keypoints".
+        data: images, points, canvas.
+        train: optimisation.
+        evaluate: scoring.
+    """
+
+    task: Literal["keypoints"] = "keypoints"
+    data: KeypointDataConfig = field(default_factory=KeypointDataConfig)
+    train: KeypointTrainConfig = field(default_factory=KeypointTrainConfig)
+    evaluate: KeypointEvaluateConfig = field(default_factory=KeypointEvaluateConfig)

@@ -1,0 +1,54 @@
+"""From a run folder to a model that can be used."""
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from snellen.config import ConfigError
+from snellen.inference.localiser import Localiser
+from snellen.models import create_model
+
+__all__ = ["load"]
+
+log = logging.getLogger("snellen")
+
+
+def load(path: str | Path, device: str | torch.device | None = None) -> Localiser:
+    """Load a trained model from its run folder.
+
+    Args:
+        path: the folder that `snellen train` wrote.
+        device: where it runs; by default a GPU where there is one.
+
+    Returns:
+        What uses the model on images: a `Localiser` for keypoints.
+
+    Raises:
+        ConfigError: where the folder is no finished run, or its weights do not fit.
+    """
+    folder = Path(path)
+    card_file, weights_file = folder / "model.json", folder / "model.safetensors"
+    if not card_file.is_file() or not weights_file.is_file():
+        unfinished = (folder / "config.yaml").is_file()
+        raise ConfigError(
+            f"{folder} is a run that is not finished; go on with: snellen train --resume {folder}"
+            if unfinished
+            else f"{folder} is not a run folder (it has no model.json); give the folder that train wrote"
+        )
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+        weights = load_file(weights_file)
+        # A pretrained backbone's weights are in the run's own file, with all others.
+        model = create_model(card["model"]["name"], load_pretrained=False, **card["model"]["choices"])
+        model.load_state_dict(weights)
+    except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
+    if card.get("terms"):
+        log.warning("%s: %s", folder, card["terms"])
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Localiser(model.to(device).to(memory_format=torch.channels_last), card)
