@@ -177,7 +177,7 @@ def test_missing_folders_are_named(root):
 def test_folders_survive_the_run_folder():
     before = KeypointConfig(data=config("anywhere"))
     assert from_dict(to_dict(before)) == before
-    assert before.test_groups["challenging"] == ("ibug",)
+    assert before.data.test_groups["challenging"] == ("ibug",)
 
 
 # --- boxes

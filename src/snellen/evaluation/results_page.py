@@ -14,7 +14,7 @@ from snellen.training.runs import write_atomically
 __all__ = ["HEADLINES", "headline_table", "main", "results_page", "with_headlines"]
 
 #: What the README shows.
-HEADLINES = ("wings/rcn", "faces5/rcn-10min")
+HEADLINES = ("wings/rcn", "faces5/rcn-10min", "faces5/rcn-best")
 
 
 def results_page(records: list[Record], not_run: str = "") -> str:
