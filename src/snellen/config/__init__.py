@@ -7,6 +7,13 @@ Its `task` says which class reads it: each task has its own images, losses and s
 
 from snellen.config.augment import AugmentConfig
 from snellen.config.checks import ConfigError, nearest
+from snellen.config.classification import (
+    ClassAugmentConfig,
+    ClassDataConfig,
+    ClassEvaluateConfig,
+    ClassificationConfig,
+    ClassTrainConfig,
+)
 from snellen.config.images import DataConfig
 from snellen.config.keypoints import (
     KeypointConfig,
@@ -15,12 +22,23 @@ from snellen.config.keypoints import (
     KeypointTrainConfig,
 )
 from snellen.config.run import RunConfig
+from snellen.config.segmentation import (
+    SegmentationConfig,
+    SegmentationDataConfig,
+    SegmentationEvaluateConfig,
+    SegmentationTrainConfig,
+)
 from snellen.config.tasks import TASKS, config_class, from_dict, override, to_dict
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
 
 __all__ = [
     "TASKS",
     "AugmentConfig",
+    "ClassAugmentConfig",
+    "ClassDataConfig",
+    "ClassEvaluateConfig",
+    "ClassTrainConfig",
+    "ClassificationConfig",
     "ConfigError",
     "DataConfig",
     "EvaluateConfig",
@@ -30,6 +48,10 @@ __all__ = [
     "KeypointTrainConfig",
     "ModelConfig",
     "RunConfig",
+    "SegmentationConfig",
+    "SegmentationDataConfig",
+    "SegmentationEvaluateConfig",
+    "SegmentationTrainConfig",
     "TrainConfig",
     "config_class",
     "from_dict",

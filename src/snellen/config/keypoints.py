@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from snellen.config.augment import AugmentConfig
 from snellen.config.checks import require
 from snellen.config.images import DataConfig
 from snellen.config.run import RunConfig
@@ -144,11 +145,15 @@ class KeypointConfig(RunConfig):
     Attributes:
         task: "keypoints".
         data: images, points, canvas.
+        augment: changes to training images.
+        validation: changes to validation images, drawn once an image; lets validation mimic a harder test.
         train: optimisation.
         evaluate: scoring.
     """
 
     task: Literal["keypoints"] = "keypoints"
     data: KeypointDataConfig = field(default_factory=KeypointDataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    validation: AugmentConfig = field(default_factory=AugmentConfig)
     train: KeypointTrainConfig = field(default_factory=KeypointTrainConfig)
     evaluate: KeypointEvaluateConfig = field(default_factory=KeypointEvaluateConfig)

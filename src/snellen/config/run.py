@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from snellen.config.augment import AugmentConfig
 from snellen.config.checks import require
 from snellen.config.images import DataConfig
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
@@ -22,8 +21,6 @@ class RunConfig:
         out: folder that holds run folders.
         name: name of the run folder; empty makes `RECIPE-seedN`.
         data: images and what the network sees of them.
-        augment: changes to training images.
-        validation: changes to validation images, drawn once an image; lets validation mimic a harder test.
         model: network and choices.
         train: optimisation.
         evaluate: scoring.
@@ -35,8 +32,6 @@ class RunConfig:
     out: str = "runs"
     name: str = ""
     data: DataConfig = field(default_factory=DataConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    validation: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

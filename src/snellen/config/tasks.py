@@ -5,13 +5,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from snellen.config.checks import ConfigError, nearest
+from snellen.config.classification import ClassificationConfig
 from snellen.config.keypoints import KeypointConfig
 from snellen.config.run import RunConfig
+from snellen.config.segmentation import SegmentationConfig
 
 __all__ = ["TASKS", "config_class", "from_dict", "override", "to_dict"]
 
 #: The configuration class of each task.
-TASKS: dict[str, type[RunConfig]] = {"keypoints": KeypointConfig}
+TASKS: dict[str, type[RunConfig]] = {
+    "keypoints": KeypointConfig,
+    "classification": ClassificationConfig,
+    "segmentation": SegmentationConfig,
+}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
