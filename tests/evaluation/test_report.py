@@ -16,7 +16,7 @@ from synthetic_record import make_record
 from snellen.evaluation import figures, figures_images
 from snellen.evaluation.drawing import label, new_figure, svg
 from snellen.evaluation.record import EvaluationRecord, JitterPoint
-from snellen.evaluation.report import render_report, write_report
+from snellen.evaluation.report_keypoints import render_report, write_report
 from snellen.evaluation.tables import normaliser_in_words
 from snellen.keypoints import get_schema
 

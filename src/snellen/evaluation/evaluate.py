@@ -105,7 +105,7 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
 def report_run(run: str | Path, *, split: str = "") -> Path:
     """Write report.html from the newest evaluation (or that of `split`), evaluating where there is none."""
     from snellen.evaluation.record import EvaluationRecord
-    from snellen.evaluation.report import write_report
+    from snellen.evaluation.report_keypoints import write_report
 
     folder = RunFolder(run)
     folder.config()  # refuses what is no run folder

@@ -1,14 +1,11 @@
-"""The report of a run: one HTML file that asks for nothing else, from an `EvaluationRecord`."""
+"""The report of a keypoint run, from an `EvaluationRecord`."""
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -16,29 +13,13 @@ from snellen.evaluation import figures, figures_images
 from snellen.evaluation.drawing import svg
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
 from snellen.evaluation.record import EvaluationRecord
+from snellen.evaluation.report_page import Page, Picture, picture, render_page, slug
 from snellen.evaluation.shapes import constant_guess_error
 from snellen.evaluation.tables import group_rows, keypoint_table, normaliser_in_words, normaliser_rows, number
 from snellen.training.metrics import KeypointScores
 from snellen.training.runs import write_atomically
 
 __all__ = ["render_report", "write_report"]
-
-SPLITS = {"train": "training split", "val": "validation split", "test": "test split"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure in the page, or the sentence that stands in its place.
-
-    Attributes:
-        svg: the figure, or None.
-        reason: why there is none.
-        caption: text below it.
-    """
-
-    svg: Markup | None
-    reason: str
-    caption: str = ""
 
 
 def write_report(record: EvaluationRecord, path: str | Path) -> Path:
@@ -58,13 +39,22 @@ def write_report(record: EvaluationRecord, path: str | Path) -> Path:
 
 def render_report(record: EvaluationRecord) -> str:
     """The report as HTML text: no scripts, nothing loaded from elsewhere, names escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = resources.files("snellen.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     scores = record.scores()
+    page = Page(
+        run=record.run,
+        dataset=record.dataset,
+        split=record.split,
+        command=record.command,
+        config=record.config,
+        versions=record.versions,
+        train_seconds=record.train_seconds,
+        steps=record.steps,
+        parameters=record.parameters,
+        canvas=record.canvas_size,
+    )
     context = {
         "record": record,
         "scores": scores,
-        "split": SPLITS.get(record.split, record.split),
         "of": of_normaliser(record),
         "normaliser_words": normaliser_in_words(record.schema, record.normaliser),
         "headline": _headline(record, scores),
@@ -74,10 +64,8 @@ def render_report(record: EvaluationRecord) -> str:
         "groups": group_rows(record, scores),
         "normalisers": normaliser_rows(record),
         "keypoints": keypoint_table(record, scores),
-        "facts": _facts(record),
-        "settings": _flat(record.config),
     }
-    return environment.from_string(template).render(context)
+    return render_page("report_keypoints.html.j2", page, context)
 
 
 def _headline(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any]:
@@ -156,17 +144,7 @@ def _figures(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Pict
             "number of points. ECE is the mean gap.",
         ),
     }
-    return {key: _picture(make, record, alt, key, caption) for key, (make, alt, caption) in entries.items()}
-
-
-def _picture(
-    make: Callable[[EvaluationRecord], Figure], record: EvaluationRecord, alt: str, key: str, caption: str = ""
-) -> Picture:
-    try:
-        figure = make(record)
-    except ValueError as reason:
-        return Picture(None, str(reason))
-    return Picture(Markup(svg(figure, alt, key)), "", caption)
+    return {key: picture(partial(make, record), alt, key, caption) for key, (make, alt, caption) in entries.items()}
 
 
 def _gallery(record: EvaluationRecord) -> list[dict[str, Any]]:
@@ -177,7 +155,7 @@ def _gallery(record: EvaluationRecord) -> list[dict[str, Any]]:
         for i, sample in enumerate(s for s in record.samples if s.kind == kind):
             error = f"{number(float(display(record, sample.error)))} {unit(record)}"
             alt = f"{sample.name}: true and predicted points, mean error {error}"
-            drawn = svg(figures_images.figure_gallery(record, [sample]), alt, f"{_slug(kind)}-{i}")
+            drawn = svg(figures_images.figure_gallery(record, [sample]), alt, f"{slug(kind)}-{i}")
             entries.append({"svg": Markup(drawn), "error": error, "name": sample.name})
         if entries:
             rows.append({"kind": kind.capitalize(), "entries": entries})
@@ -201,37 +179,3 @@ def _stages(record: EvaluationRecord) -> list[dict[str, Any]]:
         ]
         views.append({"name": view.name, "note": view.note, "columns": columns, "points": points})
     return views
-
-
-def _facts(record: EvaluationRecord) -> list[tuple[str, str]]:
-    facts = [
-        ("Trained for", f"{record.steps:,} steps" if record.steps is not None else ""),
-        ("Training time", _duration(record.train_seconds)),
-        ("Parameters", f"{record.parameters:,}" if record.parameters is not None else ""),
-        ("Canvas", f"{record.canvas_size[1]} by {record.canvas_size[0]} px" if record.canvas_size else ""),
-        *((str(k), str(v)) for k, v in record.versions.items()),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted names, as the command line takes them."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", str(value)))
-    return rows
-
-
-def _slug(words: str) -> str:
-    return "".join(c if c.isalnum() and c.isascii() else "-" for c in words.lower())
