@@ -10,7 +10,7 @@ from torch import Tensor
 from snellen.data.augment import keyed_generator
 from snellen.data.base import KeypointDataset, Sample
 
-__all__ = ["InMemory", "Perturbed", "Spread", "View", "to_channels"]
+__all__ = ["InMemory", "Perturbed", "Spread", "View", "spread", "to_channels"]
 
 
 def to_channels(image: UInt8[Tensor, "c h w"], channels: int) -> UInt8[Tensor, "d h w"]:
@@ -21,6 +21,16 @@ def to_channels(image: UInt8[Tensor, "c h w"], channels: int) -> UInt8[Tensor, "
         return image.expand(3, -1, -1).contiguous()
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     return (image * weights).sum(dim=0, keepdim=True).round().to(torch.uint8)
+
+
+def spread(size: int, count: int) -> list[int]:
+    """At most `count` positions, spread evenly over `size`: files are often sorted by kind.
+
+    >>> spread(10, 4)
+    [0, 2, 5, 7]
+    """
+    kept = min(count, size)
+    return [i * size // kept for i in range(kept)]
 
 
 class View:
@@ -72,7 +82,7 @@ class InMemory(View):
 
 
 class Spread(View):
-    """At most `count` samples of a data set, spread evenly over it: files are often sorted by kind.
+    """At most `count` samples of a data set, spread evenly over it.
 
     Args:
         samples: the data set.
@@ -81,8 +91,7 @@ class Spread(View):
 
     def __init__(self, samples: KeypointDataset, count: int) -> None:
         super().__init__(samples)
-        kept = min(count, len(samples))
-        self.indices = [i * len(samples) // kept for i in range(kept)]
+        self.indices = spread(len(samples), count)
 
     @property
     def names(self) -> Sequence[str]:

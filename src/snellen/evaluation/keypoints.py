@@ -1,6 +1,5 @@
 """Scoring a keypoint run: its answers on a split, the numbers, the robustness to the box, and what the report shows."""
 
-import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from snellen.config import AugmentConfig, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.groups import group_scores
+from snellen.evaluation.history import read_history
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Predictions, load, predict_dataset
@@ -150,7 +150,7 @@ def _record(
         train_seconds=info.get("train_seconds"),
         steps=info.get("steps"),
         parameters=localiser.card["parameters"],
-        history=_history(folder),
+        history=read_history(folder),
     )
     errors = record.errors_of_images()
     chosen = choose(errors)
@@ -168,11 +168,3 @@ def _record(
             note = f"The {kind} image; at each stage the branches finer than the one named are switched off."
             views.append(CoarseToFine(samples.names[i], picture, stages, maps, note))
     return dataclasses.replace(record, samples=entries, coarse_to_fine=views)
-
-
-def _history(folder: RunFolder) -> list[dict[str, Any]]:
-    file = folder / "metrics.csv"
-    if not file.exists():
-        return []
-    with file.open(newline="") as opened:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(opened)]

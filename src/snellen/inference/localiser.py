@@ -2,18 +2,15 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from snellen.geometry import Box, Matrix, box_map, transform_points, warp
-from snellen.images import read_image
+from snellen.inference.pictures import Picture, as_list, image_tensor
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.codecs import Decoded, Decoder, decode
 from snellen.models import KeypointNet
@@ -21,8 +18,6 @@ from snellen.models import KeypointNet
 __all__ = ["Localiser"]
 
 log = logging.getLogger("snellen")
-
-Picture = str | Path | Image.Image | NDArray[Any] | Tensor
 
 
 class Localiser:
@@ -94,7 +89,7 @@ class Localiser:
             One `Keypoints` an image, in pixels of the original image, `score` the confidence that the point lies within
             `radius` canvas pixels.
         """
-        pictures = [images] if isinstance(images, (str, Path, Image.Image, np.ndarray, Tensor)) else list(images)
+        pictures = as_list(images)
         if boxes is not None and len(boxes) != len(pictures):
             raise ValueError(f"{len(pictures)} images but {len(boxes)} boxes; give one box an image")
         rule = self.card.get("box", {}).get("rule", "image")
@@ -105,7 +100,7 @@ class Localiser:
             )  # fmt: skip
         answers = []
         for i, picture in enumerate(pictures):
-            image = _tensor(picture, self.channels)
+            image = image_tensor(picture, self.channels)
             height, width = image.shape[-2:]
             box = boxes[i] if boxes is not None else Box(0, 0, width, height)
             matrix = box_map(box, self.canvas)
@@ -117,23 +112,3 @@ class Localiser:
         xy = transform_points(np.linalg.inv(matrix).astype(np.float64), found.xy[0].double().numpy())
         visible = np.full(len(self.schema), 2)
         return Keypoints(xy, visible, self.schema, found.confidence[0].double().numpy())
-
-
-def _tensor(picture: Picture, channels: int) -> Tensor:
-    if isinstance(picture, (str, Path)):
-        return read_image(picture, channels=channels)
-    if isinstance(picture, Image.Image):
-        picture = np.array(picture.convert("L" if channels == 1 else "RGB"))
-    if isinstance(picture, np.ndarray):
-        picture = torch.from_numpy(np.ascontiguousarray(picture))
-        picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise ValueError(
-            f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}"
-        )
-    if picture.dtype != torch.uint8:
-        raise ValueError(
-            f"an image holds whole numbers from 0 to 255 (uint8), not {str(picture.dtype).removeprefix('torch.')}; "
-            "scale it to that range and convert it"
-        )
-    return picture

@@ -1,0 +1,166 @@
+"""Scoring a classification run: accuracy, calibration, and how it stands up to corruptions, small changes and shifts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snellen.config import ClassificationConfig, to_dict
+from snellen.data.class_views import ClassPart, FrameOf, ShiftOf
+from snellen.data.classes import ClassificationDataset
+from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
+from snellen.data.views import spread
+from snellen.evaluation.class_record import ClassRecord, ClassSample
+from snellen.evaluation.history import read_history
+from snellen.inference import load
+from snellen.inference.classifier import Classifier
+from snellen.training.calibration import reliability
+from snellen.training.class_job import class_images
+from snellen.training.classification import (
+    confusion_matrix,
+    corruption_error,
+    flip_probability,
+    probabilities,
+    shift_consistency,
+    summarise_classes,
+)
+from snellen.training.runs import RunFolder
+
+__all__ = ["class_robustness", "evaluate_classes"]
+
+SEVERITIES = (1, 2, 3, 4, 5)
+#: Pictures in the report: right and unsure, wrong and sure.
+GALLERY = 8
+
+
+def evaluate_classes(
+    folder: RunFolder, config: ClassificationConfig, split: str, *, robustness: bool
+) -> dict[str, Any]:
+    """Score a classification run on a split, and keep what its report needs in the run folder.
+
+    Args:
+        folder: the run.
+        config: its configuration, with what the caller asked to be different.
+        split: "train", "val" or "test".
+        robustness: also measure corruptions, perturbation sequences and shifts (`class_robustness`).
+
+    Returns:
+        The scores of `summarise_classes` as fractions, the pairs of classes that are confused most, and the robustness.
+    """
+    classifier = load(folder.path)
+    assert isinstance(classifier, Classifier)  # the card says so, as the configuration does
+    classifier.flip = config.evaluate.flip
+    data = class_images(config, split)
+    logits, labels = classifier.logits_of(data, batch_size=config.evaluate.batch_size)
+    scores = summarise_classes(logits, labels)
+    predicted = logits.argmax(axis=1)
+    robust = class_robustness(classifier, data, config) if robustness else {}
+    _record(folder, config, split, data, logits, labels, robust).save(folder / f"predictions-{split}")
+    return {
+        "flip": classifier.flip,
+        **scores.to_dict(),
+        "per_class": dict(zip(data.classes, scores.to_dict()["per_class"], strict=True)),
+        "confused": _confused(predicted, labels, data.classes),
+        **robust,
+        "parameters": classifier.card["parameters"],
+        "skipped": len(data.skipped),
+    }
+
+
+def class_robustness(
+    classifier: Classifier, data: ClassificationDataset, config: ClassificationConfig
+) -> dict[str, Any]:
+    """How answers stand up to changes of the images, on `evaluate.robust_images` of them.
+
+    Returns:
+        Fractions: `corruptions` (kind: errors at severities 1 to 5), `corruption_error` (the mean of all), `flip_probability`
+        (perturbation: how often the class changes along a sequence), `mean_flip_probability`, `shift_consistency`,
+        and `robust_images`.
+    """
+    evaluate = config.evaluate
+    part = ClassPart(data, spread(len(data), evaluate.robust_images))
+
+    def answers(images: ClassificationDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        logits, labels = classifier.logits_of(images, batch_size=evaluate.batch_size)
+        return logits.argmax(axis=1), labels
+
+    errors: dict[str, list[float]] = {}
+    for kind in evaluate.corruptions or CORRUPTIONS:
+        errors[kind] = []
+        for severity in SEVERITIES:
+            predicted, labels = answers(Corrupted(part, kind, severity))
+            errors[kind].append(float((predicted != labels).mean()))
+    flips = {}
+    for kind, against in PERTURBATIONS.items():
+        frames = [answers(FrameOf(part, kind, f, evaluate.frames))[0] for f in range(evaluate.frames)]
+        flips[kind] = flip_probability(np.stack(frames, axis=1), against=against)
+    first, second = (answers(ShiftOf(part, evaluate.largest_shift, which))[0] for which in (0, 1))
+    return {
+        "corruptions": errors,
+        "corruption_error": corruption_error(errors).mean_error,
+        "flip_probability": flips,
+        "mean_flip_probability": float(np.mean(list(flips.values()))),
+        "shift_consistency": shift_consistency(first, second),
+        "robust_images": len(part),
+    }
+
+
+def _confused(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str], count: int = 10
+) -> list[dict[str, Any]]:
+    """The pairs of classes that are taken for each other most often, as shares of the true class's images."""
+    counts = confusion_matrix(predicted, labels, len(classes)).astype(np.float64)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(share, 0)
+    order = np.argsort(-share, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(i), len(classes)) for i in order if share.flat[i] > 0]
+    return [{"true": classes[t], "answer": classes[p], "share": float(share[t, p])} for t, p in pairs]
+
+
+def _record(
+    folder: RunFolder,
+    config: ClassificationConfig,
+    split: str,
+    data: ClassificationDataset,
+    logits: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    robust: dict[str, Any],
+) -> ClassRecord:
+    """Everything the report shows, so that it can be drawn again without the data."""
+    p, info = probabilities(logits), folder.info()
+    predicted, sure = p.argmax(axis=1), p.max(axis=1)
+    right = predicted == labels
+    chosen = {
+        "wrong and sure": [i for i in np.argsort(-sure, kind="stable") if not right[i]][:GALLERY],
+        "right and unsure": [i for i in np.argsort(sure, kind="stable") if right[i]][:GALLERY],
+    }
+    samples = [
+        ClassSample(
+            kind, data[int(i)].image.permute(1, 2, 0).numpy(), data.classes[labels[i]], data.classes[predicted[i]],
+            float(sure[i]), data.names[int(i)],
+        )
+        for kind, indices in chosen.items() for i in indices
+    ]  # fmt: skip
+    return ClassRecord(
+        run=folder.path.name,
+        dataset=config.data.format,
+        split=split,
+        classes=list(data.classes),
+        scores=summarise_classes(logits, labels).to_dict(),
+        calibration=reliability(sure, right),
+        confused=_confused(predicted, labels, data.classes),
+        robustness=robust,
+        samples=samples,
+        canvas=config.data.canvas,
+        config=to_dict(config),
+        command=str(info.get("command", "")),
+        versions={
+            **info.get("versions", {}),
+            **{k: str(info[k]) for k in ("hardware", "device", "commit") if k in info},
+        },
+        train_seconds=info.get("train_seconds"),
+        steps=info.get("steps"),
+        parameters=info.get("parameters"),
+        history=read_history(folder),
+    )

@@ -1,0 +1,53 @@
+"""The images that models are asked about, in whatever form they come."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from snellen.images import read_image
+
+__all__ = ["Picture", "as_list", "image_tensor"]
+
+#: A path, a PIL image, an array (h, w) or (h, w, 3), or a tensor (c, h, w); arrays and tensors are uint8.
+Picture = str | Path | Image.Image | NDArray[Any] | Tensor
+
+
+def as_list(images: Picture | Sequence[Picture]) -> list[Picture]:
+    """One image or many, as a list."""
+    return [images] if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor) else list(images)
+
+
+def image_tensor(picture: Picture, channels: int) -> UInt8[Tensor, "c h w"]:
+    """An image as a tensor.
+
+    Args:
+        picture: the image.
+        channels: 1 or 3, what a file or PIL image is read as.
+
+    Raises:
+        ValueError: for other shapes and types; ImageError for files that cannot be read.
+    """
+    if isinstance(picture, (str, Path)):
+        return read_image(picture, channels=channels)
+    if isinstance(picture, Image.Image):
+        picture = np.array(picture.convert("L" if channels == 1 else "RGB"))
+    if isinstance(picture, np.ndarray):
+        picture = torch.from_numpy(np.ascontiguousarray(picture))
+        picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+        raise ValueError(
+            f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}"
+        )
+    if picture.dtype != torch.uint8:
+        raise ValueError(
+            f"an image holds whole numbers from 0 to 255 (uint8), not {str(picture.dtype).removeprefix('torch.')}; "
+            "scale it to that range and convert it"
+        )
+    return picture

@@ -1,0 +1,62 @@
+"""The images, network and card of a training of a classifier."""
+
+import torch
+
+from snellen.config import ClassificationConfig, ConfigError
+from snellen.data.class_build import build_classification
+from snellen.data.class_canvas import ClassificationCanvas
+from snellen.data.classes import ClassImages
+from snellen.models import create_model
+from snellen.models.classifiers import Classifier
+from snellen.training.class_task import ClassTask
+from snellen.training.job import Job
+
+__all__ = ["class_images", "prepare_classes"]
+
+
+def class_images(config: ClassificationConfig, split: str) -> ClassImages:
+    """The images of a split, "train", "val" or "test"."""
+    data = config.data
+    if data.root is None:
+        raise ConfigError(f"data.format {data.format!r} needs data.root: the folder that holds the images")
+    return build_classification(
+        data.format,
+        data.root,
+        split,  # type: ignore[arg-type]  # checked there
+        val_share=data.val_share,
+        train=data.train,
+        val=data.val,
+        test=data.test,
+        image_column=data.image_column,
+        label_column=data.label_column,
+        download=data.download,
+        channels=data.channels,
+        on_error=data.on_error,
+        cache_mb=data.cache_mb,
+    )
+
+
+def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = True) -> Job:
+    """What `snellen.training.job.prepare` answers for classification."""
+    data, canvas = config.data, config.data.canvas
+    train, val = (class_images(config, split) for split in ("train", "val"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = create_model(
+            config.model.name,
+            load_pretrained=load_pretrained,
+            **{"classes": len(train.classes), "channels": data.channels, **config.model.choices},
+        )
+    if not isinstance(model, Classifier):
+        raise ConfigError(f"model.name {config.model.name!r} does not classify; list models with: snellen models")
+    if min(canvas) < model.minimum_size:
+        raise ConfigError(
+            f"data.canvas {list(canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"
+        )
+    return Job(
+        task=ClassTask(model, config),
+        train_set=ClassificationCanvas(train, canvas, config.augment, fit=data.fit, zoom=data.zoom, seed=config.seed),
+        val_set=ClassificationCanvas(val, canvas, fit=data.fit, zoom=data.zoom),
+        choices=model.choices,
+        card={"classes": list(train.classes), "fit": data.fit, "zoom": data.zoom, "flip": config.evaluate.flip},
+    )

@@ -1,0 +1,55 @@
+"""What training a classifier means."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snellen.config import ClassificationConfig
+from snellen.data.class_canvas import ClassBatch
+from snellen.models.classifiers import Classifier
+from snellen.training.task import Task
+
+__all__ = ["ClassTask"]
+
+
+class ClassTask(Task):
+    """Loss, optimiser and validation of a classifier.
+
+    Logs train/loss every step and val/top1, val/top5 (shares of the images) and val/loss at validations.
+
+    Args:
+        model: answers `ClassOutput` for canvases in 0..255.
+        config: the run; `train.steps` must be set (a time budget is turned into steps before).
+    """
+
+    metrics = ("val/top1", "val/top5", "val/loss")
+    better = "max"
+    config: ClassificationConfig
+
+    def __init__(self, model: Classifier, config: ClassificationConfig) -> None:
+        super().__init__(model, config)
+
+    def _logits(self, batch: ClassBatch) -> Tensor:
+        logits: Tensor = self.model(batch.image.contiguous(memory_format=torch.channels_last)).logits
+        return logits
+
+    def loss(self, batch: ClassBatch) -> Tensor:
+        """Cross-entropy, with the configuration's label smoothing."""
+        smoothing = self.config.train.label_smoothing
+        return F.cross_entropy(self._logits(batch), batch.label, label_smoothing=smoothing)
+
+    def progress(self, metrics: Mapping[str, Any]) -> str:
+        """The accuracy."""
+        return f"validation accuracy {100 * float(metrics.get('val/top1', math.nan)):.2f} %"
+
+    def validation_step(self, batch: ClassBatch, _: int) -> None:
+        """Cross-entropy and accuracy."""
+        logits, images = self._logits(batch), len(batch.label)
+        self.log("val/loss", F.cross_entropy(logits, batch.label), batch_size=images, on_epoch=True)
+        ranked = logits.topk(min(5, logits.shape[1])).indices == batch.label[:, None]
+        self.log("val/top1", ranked[:, 0].float().mean(), batch_size=images, on_epoch=True, prog_bar=True)
+        self.log("val/top5", ranked.any(dim=1).float().mean(), batch_size=images, on_epoch=True)
