@@ -151,15 +151,14 @@ def cifar_resnet18(classes: int, channels: int = 3, *, width: float = 1.0) -> nn
     Args:
         classes: logits.
         channels: of the image.
-        width: multiplier of all widths.
+        width: multiplier of the stages' widths; timm's stem always has 64 channels.
     """
     from timm.models.resnet import BasicBlock, ResNet
 
-    widths = [scaled(c, width) for c in (64, 128, 256, 512)]
-    net: nn.Module = ResNet(
-        BasicBlock, (2, 2, 2, 2), num_classes=classes, in_chans=channels, stem_width=widths[0], channels=tuple(widths)
-    )
-    net.conv1 = _stem(channels, widths[0])
+    widths = tuple(scaled(c, width) for c in (64, 128, 256, 512))
+    # timm's annotation of the block means its instances.
+    net: nn.Module = ResNet(BasicBlock, (2, 2, 2, 2), num_classes=classes, in_chans=channels, channels=widths)  # type: ignore[arg-type]
+    net.conv1 = _stem(channels, 64)
     net.maxpool = nn.Identity()
     return net
 
