@@ -149,20 +149,27 @@ class TestOneNetworkThoroughly:
         nonzero_gradients(model.net.classifier)
         assert losses[-1] < 0.5 * losses[0]
 
-    def test_compile_export_and_saving(self):
+    def test_compile_export_and_state(self):
         torch.compiler.reset()
         model, x = self.model().eval(), self.canvases()
         expected = model(x).logits
         compiled = torch.compile(model, fullgraph=True, backend="eager")
         torch.testing.assert_close(compiled(x).logits, expected, rtol=1e-4, atol=1e-4)
         program = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        stored = io.BytesIO()
-        torch.export.save(program, stored)
-        stored.seek(0)
-        output = torch.export.load(stored).module()(x[:3])
+        output = program.module()(x[:3])
         assert isinstance(output, ClassOutput)
         torch.testing.assert_close(output.logits, expected[:3], rtol=1e-4, atol=1e-4)
         state_survives_saving(model, self.model())
+
+    def test_an_exported_program_can_be_saved(self):
+        """Its output's type has a name to be saved by; a linear layer shows that as well as a network."""
+        model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), 5).eval()
+        x, stored = torch.rand(2, 3, 2, 2) * 255, io.BytesIO()
+        torch.export.save(torch.export.export(model, (x,)), stored)
+        stored.seek(0)
+        output = torch.export.load(stored).module()(x)
+        assert isinstance(output, ClassOutput)
+        torch.testing.assert_close(output.logits, model(x).logits)
 
     def test_bf16_and_channels_last(self):
         model, x = self.model().eval(), self.canvases()

@@ -49,8 +49,9 @@ _PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "densenet40": ("densenet", {"depth": 40}),
 }
 
-#: What surgery replaces in each family: DenseNet halves by average pooling alone.
-_WHERE: dict[str, tuple[str, ...] | None] = {"densenet": ("avg",)}
+#: What surgery replaces, where it differs from its default: DenseNet halves by average pooling alone; a narrow ResNet's
+#: convolution of four channels looks like a stem to surgery, while its true stem has stride 1.
+_WHERE: dict[str, tuple[str, ...]] = {"densenet": ("avg",), "resnet": ("max", "conv", "shortcut", "stem")}
 #: Halvings of each family round down, so below this side a map would be empty; timm's networks say it themselves.
 _MINIMUM = {"vgg13": 32, "densenet": 4}
 

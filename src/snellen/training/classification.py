@@ -185,7 +185,7 @@ def corruption_error(
         ValueError: where there is no kind or no severity, an error is no fraction, or the baseline lacks a kind or a
             severity, or makes no error at one.
 
-    >>> corruption_error({"fog": [0.2, 0.4]}, {"fog": [0.5, 0.7]}).mce
+    >>> corruption_error({"fog": [0.25, 0.5]}, {"fog": [0.5, 1.0]}).mce
     0.5
     """
     if not errors:
