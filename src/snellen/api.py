@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
-    from snellen.inference import Localiser
+    from snellen.inference import Classifier, Localiser
 
 __all__ = ["evaluate", "load", "models", "recipes", "report", "resolve", "resume", "train", "train_config"]
 
@@ -79,7 +79,7 @@ def resume(run: str | Path) -> Path:
     return fit(config, command=str(folder.info().get("command", "")), resume=folder).path
 
 
-def load(run: str | Path) -> "Localiser":
+def load(run: str | Path) -> "Localiser | Classifier":
     """A trained model with its preprocessing, from a run folder."""
     from snellen.inference import load as load_run
 

@@ -1,5 +1,6 @@
 """Reading pictures: one door for every file, with EXIF rotation, colour modes, 16 bit and a size limit."""
 
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -27,78 +28,95 @@ class ImageError(ValueError):
     """A picture that cannot be read; the message is one sentence that names the file."""
 
 
-def _open(path: Path, max_pixels: int) -> Image.Image:
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder, not an image; give the path of a picture")
-    if not path.exists():
-        raise ImageError(f"{path} does not exist; check the path")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty (0 bytes); copy the file again or leave it out")
+def _open(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Image:
+    if isinstance(source, bytes):
+        size = len(source)
+    else:
+        path = Path(source)
+        if path.is_dir():
+            raise ImageError(f"{name} is a folder, not an image; give the path of a picture")
+        if not path.exists():
+            raise ImageError(f"{name} does not exist; check the path")
+        size = path.stat().st_size
+    if size == 0:
+        raise ImageError(f"{name} is empty (0 bytes); copy the file again or leave it out")
     try:
         with warnings.catch_warnings():
             # Pillow warns about large pictures; the limit below is ours and says what to do.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is too large to open ({error}); shrink it first") from None
+        raise ImageError(f"{name} is too large to open ({error}); shrink it first") from None
     except _DAMAGED as error:
-        raise ImageError(f"{path} is not a picture that Pillow can read ({error}); convert it to PNG or JPEG") from None
+        # Pillow names a buffer by its address, which says nothing.
+        reason = "unknown format" if isinstance(source, bytes) else error
+        raise ImageError(
+            f"{name} is not a picture that Pillow can read ({reason}); convert it to PNG or JPEG"
+        ) from None
     width, height = image.size
     if width * height > max_pixels:
         image.close()
         raise ImageError(
-            f"{path} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise max_pixels"
+            f"{name} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise max_pixels"
         )
     return image
 
 
-def image_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(height, width) in pixels after EXIF rotation, from the header alone.
+def _name(source: str | Path | bytes, name: str) -> str:
+    return name or ("an image in memory" if isinstance(source, bytes) else str(Path(source)))
+
+
+def image_size(source: str | Path | bytes, *, name: str = "", max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) in pixels after EXIF rotation, from the header alone. Arguments as for `read_image`.
 
     Raises:
         ImageError: where the file is missing, empty, no picture, or over the limit.
     """
-    with _open(Path(path), max_pixels) as image:
+    name = _name(source, name)
+    with _open(source, name, max_pixels) as image:
         width, height = image.size
         try:
             # The base class's method: PNG's own decodes the whole picture to look for a tag behind the pixels.
             turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _ON_ITS_SIDE
         except _DAMAGED as error:
-            raise ImageError(f"{path} has a broken header ({error}); copy the file again or leave it out") from None
+            raise ImageError(f"{name} has a broken header ({error}); copy the file again or leave it out") from None
     return (width, height) if turned else (height, width)
 
 
-def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "c h w"]:
+def read_image(
+    source: str | Path | bytes, *, channels: int = 3, name: str = "", max_pixels: int = MAX_PIXELS
+) -> UInt8[Tensor, "c h w"]:
     """Decode a picture.
 
     EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is divided by 257
     (65,535 becomes 255); of several frames the first is read.
 
     Args:
-        path: the file.
+        source: the path of a file, or a file's bytes.
         channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
+        name: what messages call it; by default the path.
         max_pixels: refusal limit on width x height.
 
     Returns:
         (channels, h, w) uint8.
 
     Raises:
-        ImageError: one sentence with the path: what is wrong and what to do.
+        ImageError: one sentence with the name: what is wrong and what to do.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), not {channels!r}")
-    path = Path(path)
-    with _open(path, max_pixels) as image:
+    name = _name(source, name)
+    with _open(source, name, max_pixels) as image:
         try:
             image.load()
             picture = ImageOps.exif_transpose(image)
         except _DAMAGED as error:
-            raise ImageError(f"{path} cannot be decoded ({error}); copy the file again or leave it out") from None
+            raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
         if picture.mode.startswith("I;16") or picture.mode == "I":
             wide = np.asarray(picture, dtype=np.float64)
             picture = Image.fromarray(np.clip(np.rint(wide / 257.0), 0, 255).astype(np.uint8))
         elif picture.mode == "F":
-            raise ImageError(f"{path} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
+            raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
         if picture.has_transparency_data:
             layer = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -3,26 +3,47 @@
 from snellen.data.base import KeypointDataset, Sample
 from snellen.data.batches import Batch, CanvasDataset, Canvases, StepBatches, evaluation_loader, training_loader
 from snellen.data.build import SPLITS, Split, build_dataset
+from snellen.data.class_build import CLASS_FORMATS, ClassFormat, build_classification
+from snellen.data.class_canvas import ClassBatch, ClassificationCanvas
+from snellen.data.class_readers import ClassFolders, ParquetImages, TorchvisionCIFAR
+from snellen.data.classes import ClassificationDataset, LabelledImage
+from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted, corrupt, perturb, shift_pair
 from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.views import InMemory, Perturbed, Spread
 from snellen.data.wings import Wings
 
 __all__ = [
+    "CLASS_FORMATS",
+    "CORRUPTIONS",
+    "PERTURBATIONS",
     "SPLITS",
     "AnnotatedImages",
     "Batch",
     "CanvasDataset",
     "Canvases",
+    "ClassBatch",
+    "ClassFolders",
+    "ClassFormat",
+    "ClassificationCanvas",
+    "ClassificationDataset",
+    "Corrupted",
     "DataError",
     "InMemory",
     "KeypointDataset",
+    "LabelledImage",
+    "ParquetImages",
     "Perturbed",
     "Sample",
     "Split",
     "Spread",
     "StepBatches",
+    "TorchvisionCIFAR",
     "Wings",
+    "build_classification",
     "build_dataset",
+    "corrupt",
     "evaluation_loader",
+    "perturb",
+    "shift_pair",
     "training_loader",
 ]

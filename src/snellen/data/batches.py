@@ -1,13 +1,15 @@
 """From samples to batches: canvases for the network, in an order that depends on the seed and the step alone."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int
+from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -15,14 +17,31 @@ from snellen.config import AugmentConfig
 from snellen.data.augment import keyed_generator, render
 from snellen.data.base import KeypointDataset
 
-__all__ = ["Batch", "CanvasDataset", "Canvases", "StepBatches", "evaluation_loader", "training_loader"]
+__all__ = ["Batch", "CanvasDataset", "Canvases", "StepBatches", "Tensors", "evaluation_loader", "training_loader"]
 
 #: Stands for the epoch in keys of validation draws: made once an image, the same in every validation.
 FIXED_DRAW = 2**31 - 1
 
 
+class Tensors:
+    """Base of batches: dataclasses of tensors that move together."""
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+        """The batch on another device (Lightning calls this)."""
+        moved = {
+            # MPS has no float64; the maps are only used on the CPU anyway.
+            name: value if name == "matrix" else value.to(device, non_blocking=non_blocking)
+            for name, value in vars(self).items()
+        }
+        return type(self)(**moved)
+
+    def pin_memory(self) -> Self:
+        """Page-locked copies, for faster transfer to a GPU."""
+        return type(self)(**{name: value.pin_memory() for name, value in vars(self).items()})
+
+
 @dataclass
-class Batch:
+class Batch(Tensors):
     """Canvases and their points.
 
     Attributes:
@@ -41,35 +60,38 @@ class Batch:
     matrix: Float64[Tensor, "b 3 3"]
     index: Int[Tensor, " b"]
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
-        """The batch on another device (Lightning calls this)."""
-        moved = {
-            # MPS has no float64; the maps are only used on the CPU anyway.
-            name: value if name == "matrix" else value.to(device, non_blocking=non_blocking)
-            for name, value in vars(self).items()
-        }
-        return Batch(**moved)
 
-    def pin_memory(self) -> "Batch":
-        """Page-locked copies, for faster transfer to a GPU."""
-        return Batch(**{name: value.pin_memory() for name, value in vars(self).items()})
+class Canvases(Dataset[dict[str, Any]]):
+    """Base of the data sets that batches are made of; indexed by (epoch, index) pairs, or by an index for draws made once.
+
+    Args:
+        size: how many images.
+        seed: first part of every draw's key.
+
+    Attributes:
+        batch: makes a batch of the tensors that `draw` names, stacked.
+    """
+
+    batch: ClassVar[Callable[..., Any]]
+
+    def __init__(self, size: int, *, seed: int = 0) -> None:
+        self.size, self.seed = size, seed
+
+    def draw(self, index: int, rng: Generator) -> dict[str, Any]:
+        """The tensors of image `index`, its random changes drawn from `rng`."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = (FIXED_DRAW, key) if isinstance(key, int) else key
+        with _single_thread():
+            return self.draw(index, keyed_generator(self.seed, epoch, index))
 
 
-class Canvases(Protocol):
-    """Images ready for the network, drawn by (epoch, index), or by an index for draws made once."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: Any) -> dict[str, Any]: ...
-
-    @staticmethod
-    def collate(items: list[dict[str, Any]]) -> Any:
-        """A batch, which can be moved to a device."""
-        ...
-
-
-class CanvasDataset(Dataset[dict[str, Any]]):
-    """Samples drawn on canvases; indexed by (epoch, index) pairs, or by an index for draws made once.
+class CanvasDataset(Canvases):
+    """Samples of keypoints drawn on canvases, see `Canvases`.
 
     Args:
         samples: the data set.
@@ -78,26 +100,16 @@ class CanvasDataset(Dataset[dict[str, Any]]):
         seed: first part of every draw's key.
     """
 
+    batch = Batch
+
     def __init__(
         self, samples: KeypointDataset, canvas: tuple[int, int], augment: AugmentConfig, *, seed: int = 0
     ) -> None:
-        self.samples, self.canvas, self.augment, self.seed = samples, canvas, augment, seed
+        super().__init__(len(samples), seed=seed)
+        self.samples, self.canvas, self.augment = samples, canvas, augment
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        with _single_thread():
-            return self._draw(key)
-
-    @staticmethod
-    def collate(items: list[dict[str, Any]]) -> Batch:
-        """Items as one batch."""
-        return Batch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})
-
-    def _draw(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        epoch, index = (FIXED_DRAW, key) if isinstance(key, int) else key
-        rng = keyed_generator(self.seed, epoch, index)
+    def draw(self, index: int, rng: Generator) -> dict[str, Any]:
+        """See `Batch`."""
         image, xy, matrix, _ = render(self.samples[index], self.canvas, self.augment, rng)
         height, width = self.canvas
         labelled = torch.isfinite(xy).all(dim=-1)
@@ -143,6 +155,10 @@ class StepBatches:
             yield batch[self.rank :: self.world]
 
 
+def _collate(items: list[dict[str, Any]], batch: Callable[..., Any]) -> Any:
+    return batch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})
+
+
 @contextlib.contextmanager
 def _single_thread() -> Iterator[None]:
     """One thread for the small operations of one image: handing them to several costs more than it saves."""
@@ -162,10 +178,10 @@ def _one_thread(_: int) -> None:
 def training_loader(data: Canvases, batches: StepBatches, *, workers: int = 0) -> DataLoader[Any]:
     """Batches for training, in the order of `batches`."""
     return DataLoader(
-        cast("Dataset[dict[str, Any]]", data),
+        data,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=data.collate,
+        collate_fn=partial(_collate, batch=data.batch),
         worker_init_fn=_one_thread,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
@@ -175,10 +191,10 @@ def training_loader(data: Canvases, batches: StepBatches, *, workers: int = 0) -
 def evaluation_loader(data: Canvases, batch_size: int, *, workers: int = 0) -> DataLoader[Any]:
     """Every image once, in order."""
     return DataLoader(
-        cast("Dataset[dict[str, Any]]", data),
+        data,
         batch_size=batch_size,
         num_workers=workers,
-        collate_fn=data.collate,
+        collate_fn=partial(_collate, batch=data.batch),
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
     )

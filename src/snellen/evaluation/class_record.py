@@ -113,12 +113,11 @@ class ClassRecord:
         if text.pop("format", None) != FORMAT:
             raise ValueError(f"{file} is not a record of format {FORMAT}; evaluate the run again")
         bins = text["calibration"]
-        text["calibration"] = Reliability(
-            bins["binning"],
-            *(np.array([np.nan if v is None else v for v in bins[k]]) for k in ("edges", "confidence", "accuracy")),
-            np.array(bins["counts"]),
-            bins["ece"],
+        edges, confidence, accuracy = (
+            np.array([np.nan if v is None else v for v in bins[k]]) for k in ("edges", "confidence", "accuracy")
         )
+        counts = np.array(bins["counts"])
+        text["calibration"] = Reliability(bins["binning"], edges, confidence, accuracy, counts, bins["ece"])
         text["samples"] = [
             ClassSample(picture=np.array(Image.open(io.BytesIO(base64.b64decode(s.pop("png"))))), **s)
             for s in text["samples"]

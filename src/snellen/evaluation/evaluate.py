@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snellen.config import ConfigError, KeypointConfig, RunConfig, nearest, override, to_dict
+from snellen.config import ClassificationConfig, ConfigError, KeypointConfig, RunConfig, nearest, override, to_dict
 from snellen.data import SPLITS
 from snellen.training.runs import RunFolder, environment, write_atomically
 
@@ -56,6 +56,10 @@ def _score(folder: RunFolder, config: RunConfig, split: str, robustness: bool) -
         from snellen.evaluation.keypoints import evaluate_keypoints
 
         return evaluate_keypoints(folder, config, split, robustness=robustness)
+    if isinstance(config, ClassificationConfig):
+        from snellen.evaluation.classes import evaluate_classes
+
+        return evaluate_classes(folder, config, split, robustness=robustness)
     raise TypeError(f"no scoring is known for {type(config).__name__}")
 
 
@@ -74,6 +78,8 @@ def _finite(value: Any) -> Any:
 
 def _headline(scores: Mapping[str, Any]) -> tuple[str, Any]:
     """The number that a test is remembered by, and its name."""
+    if scores["task"] == "classification":
+        return "top1", scores["top1"]
     return f"nme / {scores['normaliser']}", scores["nme"]
 
 
@@ -104,13 +110,18 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
 
 def report_run(run: str | Path, *, split: str = "") -> Path:
     """Write report.html from the newest evaluation (or that of `split`), evaluating where there is none."""
+    folder = RunFolder(run)
+    config = folder.config()  # refuses what is no run folder
+    found = sorted(folder.path.glob(f"predictions-{split or '*'}.json"), key=lambda f: f.stat().st_mtime)
+    if not found:
+        evaluate_run(run, split=split or "val")
+        found = [folder / f"predictions-{split or 'val'}.json"]
+    if isinstance(config, ClassificationConfig):
+        from snellen.evaluation.class_record import ClassRecord
+        from snellen.evaluation.report_classes import write_class_report
+
+        return write_class_report(ClassRecord.load(found[-1]), folder / "report.html")
     from snellen.evaluation.record import EvaluationRecord
     from snellen.evaluation.report_keypoints import write_report
 
-    folder = RunFolder(run)
-    folder.config()  # refuses what is no run folder
-    found = sorted(folder.path.glob(f"predictions-{split or '*'}.npz"), key=lambda f: f.stat().st_mtime)
-    if not found:
-        evaluate_run(run, split=split or "val")
-        found = [folder / f"predictions-{split or 'val'}.npz"]
     return write_report(EvaluationRecord.load(found[-1]), folder / "report.html")

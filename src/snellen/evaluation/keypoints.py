@@ -89,6 +89,7 @@ def evaluate_keypoints(folder: RunFolder, config: KeypointConfig, split: str, *,
         The scores of `score`, the box's, the files that were skipped.
     """
     localiser = load(folder.path)
+    assert isinstance(localiser, Localiser)  # the card says so, as the configuration does
     localiser.flip, localiser.decoder = config.evaluate.flip, config.evaluate.decoder
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # the caller checked it
     changes = config.validation if split == "val" else AugmentConfig()

@@ -1,7 +1,8 @@
 """Using trained models: load a run, predict on images and on data sets."""
 
+from snellen.inference.classifier import ClassAnswer, Classifier
 from snellen.inference.loading import load
 from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
 
-__all__ = ["Localiser", "Predictions", "load", "predict_dataset"]
+__all__ = ["ClassAnswer", "Classifier", "Localiser", "Predictions", "load", "predict_dataset"]

@@ -9,15 +9,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from snellen.config import ConfigError
+from snellen.inference.classifier import Classifier
 from snellen.inference.localiser import Localiser
-from snellen.models import create_model
+from snellen.models import ClassNet, create_model
 
 __all__ = ["load"]
 
 log = logging.getLogger("snellen")
 
 
-def load(path: str | Path, device: str | torch.device | None = None) -> Localiser:
+def load(path: str | Path, device: str | torch.device | None = None) -> Localiser | Classifier:
     """Load a trained model from its run folder.
 
     Args:
@@ -25,7 +26,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
         device: where it runs; by default a GPU where there is one.
 
     Returns:
-        What uses the model on images: a `Localiser` for keypoints.
+        What uses the model on images: a `Localiser` for keypoints, a `Classifier` for classes.
 
     Raises:
         ConfigError: where the folder is no finished run, or its weights do not fit.
@@ -51,4 +52,5 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
     if card.get("terms"):
         log.warning("%s: %s", folder, card["terms"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Localiser(model.to(device).to(memory_format=torch.channels_last), card)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    return Classifier(model, card) if isinstance(model, ClassNet) else Localiser(model, card)

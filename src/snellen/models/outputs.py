@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
-__all__ = ["KeypointOutput"]
+__all__ = ["ClassOutput", "KeypointOutput"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,17 @@ class KeypointOutput:
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
 register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")
+
+
+@dataclass(frozen=True)
+class ClassOutput:
+    """The answer of a classifier.
+
+    Attributes:
+        logits: (b, classes), any range; a softmax over classes makes them probabilities.
+    """
+
+    logits: Float[Tensor, "b classes"]
+
+
+register_dataclass(ClassOutput, serialized_type_name="snellen.ClassOutput")

@@ -6,8 +6,7 @@ from snellen.config import ClassificationConfig, ConfigError
 from snellen.data.class_build import build_classification
 from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
-from snellen.models import create_model
-from snellen.models.classifiers import Classifier
+from snellen.models import ClassNet, create_model
 from snellen.training.class_task import ClassTask
 from snellen.training.job import Job
 
@@ -47,7 +46,7 @@ def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = Tru
             load_pretrained=load_pretrained,
             **{"classes": len(train.classes), "channels": data.channels, **config.model.choices},
         )
-    if not isinstance(model, Classifier):
+    if not isinstance(model, ClassNet):
         raise ConfigError(f"model.name {config.model.name!r} does not classify; list models with: snellen models")
     if min(canvas) < model.minimum_size:
         raise ConfigError(

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snellen.config import ClassificationConfig
-from snellen.data.class_canvas import ClassBatch
-from snellen.models.classifiers import Classifier
+from snellen.data import ClassBatch
+from snellen.models import ClassNet
 from snellen.training.task import Task
 
 __all__ = ["ClassTask"]
@@ -30,7 +30,7 @@ class ClassTask(Task):
     better = "max"
     config: ClassificationConfig
 
-    def __init__(self, model: Classifier, config: ClassificationConfig) -> None:
+    def __init__(self, model: ClassNet, config: ClassificationConfig) -> None:
         super().__init__(model, config)
 
     def _logits(self, batch: ClassBatch) -> Tensor:

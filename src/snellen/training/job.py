@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from snellen.config import KeypointConfig, RunConfig
+from snellen.config import ClassificationConfig, KeypointConfig, RunConfig
 from snellen.data import Canvases
 from snellen.training.task import Task
 
@@ -48,4 +48,8 @@ def prepare(config: RunConfig, *, load_pretrained: bool = True) -> Job:
         from snellen.training.keypoint_job import prepare_keypoints
 
         return prepare_keypoints(config, load_pretrained=load_pretrained)
+    if isinstance(config, ClassificationConfig):
+        from snellen.training.class_job import prepare_classes
+
+        return prepare_classes(config, load_pretrained=load_pretrained)
     raise TypeError(f"no training is known for {type(config).__name__}")

@@ -54,7 +54,10 @@ def build_model(config: KeypointConfig, schema: Schema, *, load_pretrained: bool
     choices = {"channels": config.data.channels, "keypoints": len(schema), **config.model.choices}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return create_model(config.model.name, load_pretrained=load_pretrained, **choices)
+        model = create_model(config.model.name, load_pretrained=load_pretrained, **choices)
+    if not isinstance(model, KeypointNet):
+        raise ConfigError(f"model.name {config.model.name!r} finds no keypoints; list models with: snellen models")
+    return model
 
 
 def _check_data(config: KeypointConfig, val_data: KeypointDataset) -> None:

@@ -1,0 +1,100 @@
+"""Models of every task by name: a name is a preset of choices, and every choice can be overridden.
+
+>>> create_model("rcn5", keypoints=12).choices["keypoints"]
+12
+>>> create_model("resnet20", classes=100, pool="lift").choices["classes"]
+100
+"""
+
+import fnmatch
+from typing import Any
+
+from snellen.models import registry
+from snellen.models.base import KeypointNet
+from snellen.models.choices import UnknownChoiceError, nearest
+from snellen.models.classifiers import ClassNet, classifier_choices, create_classifier, list_classifiers
+from snellen.models.registry import UnknownModelError
+
+__all__ = ["create_model", "list_models", "model_choices", "model_task"]
+
+
+def _names() -> dict[str, str]:
+    """Every name and its task."""
+    return {
+        **dict.fromkeys(registry.list_models(), "keypoints"),
+        **dict.fromkeys(list_classifiers(), "classification"),
+    }
+
+
+def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
+    """Names of the models that match a wildcard pattern, sorted.
+
+    Args:
+        pattern: with * and ?.
+        task: "keypoints" or "classification"; by default models of every task.
+
+    >>> list_models("sumnet*")
+    ['sumnet5', 'sumnet68']
+    """
+    return sorted(n for n, t in _names().items() if fnmatch.fnmatchcase(n, pattern) and task in (None, t))
+
+
+def model_task(name: str) -> str:
+    """What a model answers with.
+
+    Raises:
+        UnknownModelError: for an unknown name.
+
+    >>> model_task("vgg13")
+    'classification'
+    """
+    if name.startswith("timm:"):
+        return "classification"
+    names = _names()
+    if name not in names:
+        raise UnknownModelError(
+            f"no model is called {name!r}; {nearest(name, names)}; snellen.list_models() names all {len(names)}, and "
+            "timm:NAME is any classifier of timm's"
+        )
+    return names[name]
+
+
+def model_choices(name: str, **choices: Any) -> dict[str, Any]:
+    """All choices of a model, resolved, without building it. Arguments and errors as for `create_model`.
+
+    >>> model_choices("sumnet68")["mixing"]
+    'map'
+    """
+    if model_task(name) == "keypoints":
+        return registry.model_choices(name, **choices)
+    classes = choices.pop("classes", None)
+    resolved = classifier_choices(name, **choices)
+    return resolved if classes is None else {"classes": classes, **resolved}
+
+
+def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> KeypointNet | ClassNet:
+    """Build a model with fresh weights, but for pretrained ones.
+
+    Args:
+        name: one of `list_models()`, or "timm:NAME" for a classifier of timm's.
+        load_pretrained: False draws pretrained weights too, for a caller that fills all weights in afterwards and needs
+            neither their file nor a network.
+        choices: changes to the preset: those of `snellen.models.registry.create_model` for keypoints, those of
+            `snellen.models.create_classifier` for classes, where `classes` says how many there are.
+
+    Returns:
+        The model; `model.choices` holds every choice as resolved, ``create_model(name, **model.choices)`` builds it again.
+
+    Raises:
+        UnknownModelError: for an unknown name.
+        UnknownChoiceError: for an unknown choice or value, values that make no sense together, and pretrained weights that
+            cannot be had.
+
+    >>> create_model("rcn68", keypoints=19, branches=4).keypoints
+    19
+    """
+    if model_task(name) == "keypoints":
+        return registry.create_model(name, load_pretrained=load_pretrained, **choices)
+    if "classes" not in choices:
+        raise UnknownChoiceError(f"model {name!r} needs classes=N, the number of classes")
+    return create_classifier(name, load_pretrained=load_pretrained, **choices)
