@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from numpy.random import Generator
@@ -140,11 +139,12 @@ def sample(image: UInt8[Tensor, "c h w"], matrix: Matrix, size: tuple[int, int])
     Returns:
         float32 (c, height, width).
     """
-    linear, (dx, dy) = matrix[:2, :2], matrix[:2, 2].tolist()
-    mirrored = bool(linear[0, 0] < 0)
-    expected = np.diag([-1.0 if mirrored else 1.0, 1.0])
+    (a, b, dx), (c, d, dy) = matrix[:2].tolist()
+    mirrored = a < 0
     moves = round(dx), round(dy)
-    if not (np.allclose(linear, expected, rtol=0, atol=1e-9) and np.allclose((dx, dy), moves, rtol=0, atol=1e-6)):
+    # Plain numbers: numpy's comparisons would cost more than the copy.
+    turned = max(abs(abs(a) - 1), abs(b), abs(c), abs(d - 1))
+    if turned > 1e-9 or max(abs(dx - moves[0]), abs(dy - moves[1])) > 1e-6:
         return warp(image, matrix, size)
     (oh, ow), (h, w) = size, image.shape[-2:]
     if mirrored:  # x becomes dx - x: the picture mirrored in itself, then moved by dx - w
@@ -161,23 +161,17 @@ def sample(image: UInt8[Tensor, "c h w"], matrix: Matrix, size: tuple[int, int])
 
 def _colours(image: Float[Tensor, "c h w"], augment: ClassAugmentConfig, rng: Generator) -> Float[Tensor, "c h w"]:
     """Brightness, contrast, saturation, hue and the erased rectangle on a canvas in 0..255."""
-    from torchvision.transforms.v2 import functional as tv
-
     brightness, contrast, saturation, hue = rng.uniform(-1, 1, size=4).tolist()
     cover, area, aspect, place_x, place_y = rng.uniform(size=5).tolist()
-    jitter = (
-        (augment.brightness * brightness, tv.adjust_brightness),
-        (augment.contrast * contrast, tv.adjust_contrast),
-        (augment.saturation * saturation, tv.adjust_saturation),
-    )
-    coloured = image.shape[0] == 3
-    if any(amount for amount, _ in jitter) or (augment.hue and coloured):
-        image = image / 255
-        for amount, adjust in jitter:
-            if amount:
-                image = adjust(image, 1 + amount)
-        if augment.hue and coloured:
-            image = tv.adjust_hue(image, augment.hue * hue)
+    hue = hue * augment.hue if image.shape[0] == 3 else 0.0
+    if augment.brightness or augment.contrast or augment.saturation or hue:
+        from torchvision.transforms.v2 import functional as tv
+
+        image = tv.adjust_brightness(image / 255, 1 + brightness * augment.brightness)
+        image = tv.adjust_contrast(image, 1 + contrast * augment.contrast)
+        image = tv.adjust_saturation(image, 1 + saturation * augment.saturation)
+        if hue:
+            image = tv.adjust_hue(image, hue)
         image = (image * 255).clamp(0, 255)
     if cover < augment.erase:
         oh, ow = image.shape[-2:]
