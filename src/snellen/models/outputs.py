@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
-__all__ = ["KeypointOutput"]
+__all__ = ["KeypointOutput", "LabelOutput"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,22 @@ class KeypointOutput:
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
 register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")
+
+
+@dataclass(frozen=True)
+class LabelOutput:
+    """The answer of a segmentation network.
+
+    Attributes:
+        logits: one map a class, (b, classes, h, w), any range, of the canvas's height and width. A softmax over the classes
+            makes them the probabilities of each pixel's label.
+
+    >>> import torch
+    >>> LabelOutput(torch.zeros(2, 11, 60, 80)).logits.argmax(1).shape
+    torch.Size([2, 60, 80])
+    """
+
+    logits: Float[Tensor, "b classes h w"]
+
+
+register_dataclass(LabelOutput, serialized_type_name="snellen.LabelOutput")
