@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-__all__ = ["MAX_PIXELS", "ImageError", "image_size", "read_image"]
+__all__ = ["MAX_PIXELS", "ImageError", "image_size", "labels_size", "read_image", "read_labels"]
 
 #: Larger pictures are refused before any pixel is decoded; pass `max_pixels` to raise it.
 MAX_PIXELS = 120_000_000
@@ -19,6 +19,9 @@ MAX_PIXELS = 120_000_000
 # EXIF orientations whose picture lies on its side: width and height exchange.
 _ON_ITS_SIDE = {5, 6, 7, 8}
 _ORIENTATION_TAG = 0x0112
+
+#: Pillow's modes whose pixels are numbers of labels: one bit, 8-bit grey, palette.
+_LABEL_MODES = ("1", "L", "P")
 
 # What Pillow's decoders and its EXIF reader raise on damaged bytes.
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
@@ -74,13 +77,62 @@ def image_size(source: str | Path | bytes, *, name: str = "", max_pixels: int = 
     """
     name = _name(source, name)
     with _open(source, name, max_pixels) as image:
-        width, height = image.size
-        try:
-            # The base class's method: PNG's own decodes the whole picture to look for a tag behind the pixels.
-            turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _ON_ITS_SIDE
-        except _DAMAGED as error:
-            raise ImageError(f"{name} has a broken header ({error}); copy the file again or leave it out") from None
+        return _size(image, name)
+
+
+def _size(image: Image.Image, name: str) -> tuple[int, int]:
+    width, height = image.size
+    try:
+        # The base class's method: PNG's own decodes the whole picture to look for a tag behind the pixels.
+        turned = Image.Image.getexif(image).get(_ORIENTATION_TAG) in _ON_ITS_SIDE
+    except _DAMAGED as error:
+        raise ImageError(f"{name} has a broken header ({error}); copy the file again or leave it out") from None
     return (width, height) if turned else (height, width)
+
+
+def labels_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) of a label map, from the header alone; see `read_labels`.
+
+    Raises:
+        ImageError: as `image_size`, and for colour.
+    """
+    with _open(path, str(path), max_pixels) as image:
+        _refuse_colour(image, path)
+        return _size(image, str(path))
+
+
+def read_labels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tensor, "h w"]:
+    """Decode a label map: a picture whose pixel values are numbers of labels.
+
+    A palette's colours are for people and are not looked at: the index counts (VOC's layout). EXIF rotation is applied.
+
+    Args:
+        path: the file, grey of 8 bits, of one bit, or with a palette.
+        max_pixels: refusal limit on width x height.
+
+    Returns:
+        (h, w) uint8.
+
+    Raises:
+        ImageError: one sentence with the path; colour and 16-bit pictures are refused, since no rule says which number
+            a colour stands for.
+    """
+    with _open(path, str(path), max_pixels) as image:
+        _refuse_colour(image, path)
+        try:
+            image.load()
+            turned = ImageOps.exif_transpose(image)
+        except _DAMAGED as error:
+            raise ImageError(f"{path} cannot be decoded ({error}); copy the file again or leave it out") from None
+        return torch.from_numpy(np.array(turned).astype(np.uint8))
+
+
+def _refuse_colour(image: Image.Image, path: str | Path) -> None:
+    if image.mode not in _LABEL_MODES:
+        raise ImageError(
+            f"{path} is a picture of mode {image.mode}, not a map of label numbers; "
+            "save it as 8-bit grey or palette PNG whose values are the labels 0, 1, 2, ..."
+        )
 
 
 def read_image(

@@ -4,7 +4,7 @@ Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Com
 2019. Their ImageNet-C is a download that `ClassFolders` reads. Pictures are corrupted here in two ways:
 
 - `severities="cifar"`: our own form of the kinds of CIFAR-10-C that need no pictures of frost or snow, for images of some 32
-  pixels. No maintained package has its constants; the ones here were written down from memory of the published code.
+  pixels. No maintained package has its constants; the ones here are those of the published code (make_cifar_c.py).
   Ours differs in detail: motion blur is a sum of shifted pictures rather than ImageMagick's, elastic transforms sample
   once, draws come from other generators. Numbers compare models with each other, not with published CIFAR-10-C.
 - `severities="imagenet"`: the 19 kinds of the package imagecorruptions-imaug (Apache-2.0, extra `bench`), a maintained fork

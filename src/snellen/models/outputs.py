@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
-__all__ = ["ClassOutput", "KeypointOutput"]
+__all__ = ["ClassOutput", "KeypointOutput", "LabelOutput"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +42,22 @@ class ClassOutput:
 
 
 register_dataclass(ClassOutput, serialized_type_name="snellen.ClassOutput")
+
+
+@dataclass(frozen=True)
+class LabelOutput:
+    """The answer of a segmentation network.
+
+    Attributes:
+        logits: one map a class, (b, classes, h, w), any range, of the canvas's height and width. A softmax over the classes
+            makes them the probabilities of each pixel's label.
+
+    >>> import torch
+    >>> LabelOutput(torch.zeros(2, 11, 60, 80)).logits.argmax(1).shape
+    torch.Size([2, 60, 80])
+    """
+
+    logits: Float[Tensor, "b classes h w"]
+
+
+register_dataclass(LabelOutput, serialized_type_name="snellen.LabelOutput")
