@@ -11,12 +11,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from snellen import load
 from snellen.config import AugmentConfig, KeypointConfig
 from snellen.data import build_dataset
 from snellen.evaluation.figures_images import figure_coarse_to_fine, figure_gallery
 from snellen.evaluation.pictures import where_they_differ
 from snellen.evaluation.record import EvaluationRecord
+from snellen.inference import load_localiser
 from snellen.training.runs import RunFolder
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     assert isinstance(config, KeypointConfig)
     samples = build_dataset(config.data, chosen.split)
     changes = config.validation if chosen.split == "val" else AugmentConfig()
-    entries = where_they_differ(first, second, load(named[0][1]), samples, changes)
+    entries = where_they_differ(first, second, load_localiser(named[0][1]), samples, changes)
     _save(figure_gallery(first[1], entries), chosen.out)
 
 

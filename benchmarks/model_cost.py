@@ -107,7 +107,10 @@ def build(name: str, shared: dict[str, Any]) -> KeypointNet:
     # A comma parts choices only where another "choice=" follows: values may be lists.
     pairs = [pair.partition("=") for pair in re.split(r",(?=\w+=)", text)] if text else []
     choices = {key: yaml.safe_load(value) for key, _, value in pairs}
-    return create_model(model, load_pretrained=False, **(shared | choices))
+    made = create_model(model, load_pretrained=False, **(shared | choices))
+    if not isinstance(made, KeypointNet):
+        raise SystemExit(f"{model} finds no keypoints; this benchmark compares models that do")
+    return made
 
 
 def _seconds(model: Callable[[Tensor], Any], image: Tensor) -> float:

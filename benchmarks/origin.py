@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from snellen import load
 from snellen.config import KeypointConfig
 from snellen.data import build_dataset
 from snellen.evaluation.results import Record, add_record, mean_interval
-from snellen.inference import predict_dataset
+from snellen.inference import load_localiser, predict_dataset
 from snellen.training.runs import RunFolder
 
 
@@ -37,7 +36,7 @@ def main() -> None:
             parser.error(
                 f"{run} was not trained on as many mirror images as images (augment.flip 0.5): nothing follows from it"
             )
-        model = load(run)
+        model = load_localiser(run)
         model.flip = True
         data = build_dataset(config.data, "val")
         answers = predict_dataset(model, data)

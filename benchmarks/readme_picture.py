@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-import snellen
 from snellen.data import Wings
+from snellen.inference import load_localiser
 
 #: Taken in order from the test seed, the first eight: no choice by result.
 SHOWN = range(8)
@@ -21,7 +21,7 @@ SHOWN = range(8)
 def main() -> None:
     """Run the command line."""
     run, out = sys.argv[1:3]
-    model = snellen.load(run)
+    model = load_localiser(run)
     wings = Wings(max(SHOWN) + 1, seed=3)
     figure = Figure(figsize=(10.24, 3.84), dpi=150)
     FigureCanvasAgg(figure)

@@ -13,7 +13,7 @@ from snellen.evaluation.groups import group_scores
 from snellen.evaluation.history import read_history
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
-from snellen.inference import Localiser, Predictions, load, predict_dataset
+from snellen.inference import Localiser, Predictions, load_localiser, predict_dataset
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder
@@ -88,8 +88,7 @@ def evaluate_keypoints(folder: RunFolder, config: KeypointConfig, split: str, *,
     Returns:
         The scores of `score`, the box's, the files that were skipped.
     """
-    localiser = load(folder.path)
-    assert isinstance(localiser, Localiser)  # the card says so, as the configuration does
+    localiser = load_localiser(folder.path)
     localiser.flip, localiser.decoder = config.evaluate.flip, config.evaluate.decoder
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # the caller checked it
     changes = config.validation if split == "val" else AugmentConfig()

@@ -1,8 +1,8 @@
 """Using trained models: load a run, predict on images and on data sets."""
 
 from snellen.inference.classifier import ClassAnswer, Classifier
-from snellen.inference.loading import load
+from snellen.inference.loading import load, load_localiser
 from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
 
-__all__ = ["ClassAnswer", "Classifier", "Localiser", "Predictions", "load", "predict_dataset"]
+__all__ = ["ClassAnswer", "Classifier", "Localiser", "Predictions", "load", "load_localiser", "predict_dataset"]

@@ -13,7 +13,7 @@ from snellen.inference.classifier import Classifier
 from snellen.inference.localiser import Localiser
 from snellen.models import ClassNet, create_model
 
-__all__ = ["load"]
+__all__ = ["load", "load_localiser"]
 
 log = logging.getLogger("snellen")
 
@@ -54,3 +54,11 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)
     return Classifier(model, card) if isinstance(model, ClassNet) else Localiser(model, card)
+
+
+def load_localiser(path: str | Path, device: str | torch.device | None = None) -> Localiser:
+    """As `load`, but refuses (ConfigError) what does not find keypoints."""
+    loaded = load(path, device)
+    if not isinstance(loaded, Localiser):
+        raise ConfigError(f"{path} finds no keypoints, it is a model for {loaded.card['task']}; give another run")
+    return loaded
