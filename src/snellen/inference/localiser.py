@@ -165,8 +165,12 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
         weights = load_file(weights_file)
+        choices = card["model"]["choices"]
+        # The cards of old runs call "unpool" so; "nearest" was then everybody's, also where nothing was enlarged by it.
+        if choices.pop("upsample", "nearest") == "learned":
+            choices["unpool"] = "learned"
         # A pretrained backbone's weights are in the run's own file, with all others.
-        model = create_model(card["model"]["name"], load_pretrained=False, **card["model"]["choices"])
+        model = create_model(card["model"]["name"], load_pretrained=False, **choices)
         model.load_state_dict(weights)
     except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
