@@ -1,12 +1,17 @@
 """A loaded model: what its answers must obey."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from snellen.config import from_dict
 from snellen.geometry import Box
 from snellen.inference import load
+from snellen.models import create_model
 from snellen.training.fit import fit
 from tiny import recipe, write_discs
 
@@ -50,3 +55,18 @@ def test_a_model_of_close_crops_says_so_when_it_sees_whole_images(run, caplog):
     assert "give boxes=" not in caplog.text
     model.predict(picture)
     assert "give boxes=" in caplog.text
+
+
+def test_a_run_that_calls_unpool_by_its_old_name_is_loaded(run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "old")
+    card = json.loads((old / "model.json").read_text())
+    assert card["model"]["choices"].pop("unpool") == "nearest"
+    card["model"]["choices"]["upsample"] = "nearest"
+    (old / "model.json").write_text(json.dumps(card))
+    canvases = 255 * torch.rand(1, 1, *load(run).canvas)
+    assert torch.equal(load(old).locate(canvases).xy, load(run).locate(canvases).xy)
+    card["model"]["choices"]["upsample"] = "learned"
+    (old / "model.json").write_text(json.dumps(card))
+    learned = create_model("rcn5", **load(run).model.choices | {"unpool": "learned"})
+    safetensors.torch.save_file(learned.state_dict(), old / "model.safetensors")
+    assert load(old).model.choices["unpool"] == "learned"

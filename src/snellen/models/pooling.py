@@ -1,4 +1,4 @@
-"""The ways to halve a map, behind one name each: the `pool` choice of models and of surgery.
+"""The ways to halve a map, behind one name each: the `pool` choice of models (`trunk.py` adds "strided") and of surgery.
 
 Each halves maps (b, c, h, w) of even height and width exactly, and keeps the channels::
 

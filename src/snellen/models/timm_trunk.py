@@ -132,9 +132,10 @@ class TimmTrunk(nn.Module):
             with torch.no_grad():
                 self.eval()(example)
         except Exception as error:  # a thousand foreign networks may raise anything
+            reason = _first_line(error).split("; choose")[0]  # by an argument that nobody has here
             raise ValueError(
-                f"pool={pool!r} is not possible with timm's {name!r} ({_first_line(error).split('; choose')[0]}); take pool='own', or a "
-                "convolutional backbone such as resnet18"
+                f"pool={pool!r} is not possible with timm's {name!r} ({reason}); take pool='own', or a convolutional "
+                "backbone such as resnet18"
             ) from None
         self.train()
 
