@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from contracts import ModelContract, nonzero_gradients, stirred
+from contracts import ModelContract, exports_any_size, nonzero_gradients, stirred
 from snellen.layers import LiftDown2d, auxiliary_losses
 from snellen.models import RCN, SumNet, UnknownChoiceError, create_model, model_choices
 from snellen.models.aggregate import AGGREGATES
@@ -381,6 +381,17 @@ def test_networks_built_directly_refuse_the_same():
     ):
         with pytest.raises(ValueError, match=words):
             make()
+
+
+@exports_any_size
+@pytest.mark.parametrize("choices", [{"pool": "avg"}, {"unpool": "max"}, {"pool": "lift", "unpool": "lift"}])
+def test_export_of_any_size(choices):
+    """Odd sides are cut and repeated in graphs whose sides stay open, too."""
+    model, auto = create_model("rcn5", branches=4, width=0.5, **choices).eval(), torch.export.Dim.AUTO
+    program = torch.export.export(model, (torch.rand(2, 1, 48, 64),), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
+    for size in ((65, 93), (32, 40)):
+        x = torch.rand(3, 1, *size) * 255
+        torch.testing.assert_close(program.module()(x).logits, model(x).logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

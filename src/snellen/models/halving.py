@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,11 +40,6 @@ class Side:
         # torch lets no window start in the padding behind the image.
         return out - 1 if (out - 1) * 2 >= n + self.padding else out
 
-    @property
-    def only_cuts(self) -> bool:
-        """Whether twice the output is never longer than the input."""
-        return not (self.same or self.ceil or self.padding) and self.dilation * (self.kernel - 1) > 0
-
 
 class Halved(nn.Module):
     """A pooling, and the convolution that it takes the stride from, with exactly the output size of what was replaced.
@@ -72,8 +68,6 @@ class Halved(nn.Module):
     def fitted(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*oh 2*ow"]:
         """What the pool is given in the place of a pooling: `x` with even sides, a last row and column cut or repeated."""
         h, w = self.sides[0](x.shape[-2]), self.sides[1](x.shape[-1])
-        if all(side.only_cuts for side in self.sides):
-            return x[..., : 2 * h, : 2 * w]  # nothing asked of the sizes: an exported graph leaves them open
         return fit(x, 2 * h, 2 * w)
 
     def extra_repr(self) -> str:
@@ -83,6 +77,11 @@ class Halved(nn.Module):
 
 def fit(x: Float[Tensor, "b c oh ow"], h: int, w: int) -> Float[Tensor, "b c h w"]:
     """Repeat or cut the last row and column so that `x` is h by w: odd sides, and kernels that ask for a pixel less."""
+    if torch.compiler.is_exporting() and any(isinstance(n, torch.SymInt) for n in (h, w, *x.shape[-2:])):
+        # The same without a question about the sizes, so that a graph leaves them open.
+        for dim, n in ((-2, h), (-1, w)):
+            x = x.index_select(dim, torch.arange(n, device=x.device).clamp(max=x.shape[dim] - 1))
+        return x
     below, right = h - x.shape[-2], w - x.shape[-1]
     if below > 0 or right > 0:
         x = F.pad(x, (0, max(right, 0), 0, max(below, 0)), mode="replicate")
