@@ -35,6 +35,14 @@ def nonzero_gradients(module: nn.Module) -> None:
         assert parameter.grad.any(), f"{name} gets a gradient of zeros"
 
 
+def stirred(model: KeypointNet) -> KeypointNet:
+    """Residual blocks start with a batch norm of weight 0, which hides the convolutions before it from the gradient."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model
+
+
 class LayerContract:
     """Layers: one tensor (b, channels, h, w) in, one tensor out."""
 

@@ -7,22 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from contracts import ModelContract, exports_any_size, nonzero_gradients
+from contracts import ModelContract, exports_any_size, nonzero_gradients, stirred
 from snellen.inference import Localiser
 from snellen.keypoints import Schema
 from snellen.models import KeypointOutput, create_model
 from snellen.models.aggregate import AGGREGATES, Aggregate, make_aggregate
-from snellen.models.base import KeypointNet
 from snellen.models.pyramid import PyramidNet
 from snellen.models.trunk import Trunk
-
-
-def stirred(model: KeypointNet) -> KeypointNet:
-    """Residual blocks start with a batch norm of weight 0, which hides the convolutions before it from the gradient."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-    return model
 
 
 class TestRecombine(ModelContract):

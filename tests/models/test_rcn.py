@@ -142,7 +142,7 @@ def test_dataflow_written_out(topology, skip):
 
 def test_maps_at_each_branch():
     """rcn.md section 8: the pool from 5x5 gives 2x2; 2.2."""
-    maps, used = RCN(branches=7).maps(torch.zeros(1, 1, 80, 80), None)
+    maps, used, _ = RCN(branches=7).maps(torch.zeros(1, 1, 80, 80), None)
     assert [tuple(m.shape[1:]) for m in maps] == [
         (16, 80, 80), (32, 40, 40), (48, 20, 20), (48, 10, 10), (48, 5, 5), (48, 2, 2), (48, 1, 1),
     ]  # fmt: skip
@@ -152,7 +152,7 @@ def test_maps_at_each_branch():
 @settings(max_examples=12, deadline=None)
 @given(branches=st.integers(4, 7), dh=st.integers(0, 30), dw=st.integers(0, 30), learned=st.booleans())
 def test_any_size_from_the_minimum(branches, dh, dw, learned):
-    model = RCN(branches=branches, width=0.5, skip=True, upsample="learned" if learned else "nearest")
+    model = RCN(branches=branches, width=0.5, skip=True, unpool="learned" if learned else "nearest")
     size = (model.minimum_size + dh, model.minimum_size + dw)
     assert model(torch.zeros(1, 1, *size)).logits.shape == (1, 5, *size)
 
@@ -216,9 +216,9 @@ def test_phase_form_is_used_for_5x5_and_changes_nothing(monkeypatch):
 
 def trunk_seen_by(model, branch_mask=None):
     """Which trunk maps the logits depend on when each is cut from the others: coarsest first."""
-    maps, used = model.maps(torch.rand(1, 1, 32, 32) * 255, branch_mask)
+    maps, used, kept = model.maps(torch.rand(1, 1, 32, 32) * 255, branch_mask)
     maps = [m.detach().requires_grad_() for m in maps]
-    model.maps = lambda x, mask: (maps, used)
+    model.maps = lambda x, mask: (maps, used, kept)
     try:
         model(torch.zeros(1, 1, 32, 32), branch_mask).logits.abs().sum().backward()
     finally:
@@ -231,14 +231,14 @@ def trunk_seen_by(model, branch_mask=None):
 def test_masked_branches_do_not_matter(mask, skip):
     """The masks of the paper's table (rcn.md 4), given at construction and at the call."""
     torch.manual_seed(0)
-    model = RCN(branches=4, branch_mask=mask, skip=skip, upsample="learned", norm="batch")
+    model = RCN(branches=4, branch_mask=mask, skip=skip, unpool="learned", norm="batch")
     assert trunk_seen_by(model) == mask
     x = torch.rand(2, 1, 32, 32) * 255
     model.train()(x).logits.square().sum().backward()
     nonzero_gradients(model)
 
     model.eval()  # from here on the batch norms stay as they are
-    whole = RCN(branches=4, skip=skip, upsample="learned", norm="batch").eval()
+    whole = RCN(branches=4, skip=skip, unpool="learned", norm="batch").eval()
     whole.load_state_dict(model.state_dict())
     assert trunk_seen_by(whole) == "1111"
     assert trunk_seen_by(whole, mask) == mask
@@ -258,7 +258,7 @@ def test_zero_nonmax_hides_what_was_not_pooled():
     torch.manual_seed(0)
     model = RCN(zero_nonmax=True, branches=4)
     x = torch.rand(1, 1, 32, 32) * 255
-    maps, _ = model.maps(x, None)
+    maps, _, _ = model.maps(x, None)
     kept = F.max_unpool2d(*F.max_pool2d(maps[0], 2, return_indices=True), 2)
     seen = []
     hook = model.branch[0][0][0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
@@ -274,7 +274,7 @@ def test_zero_nonmax_hides_what_was_not_pooled():
         ({"topology": "49"}, "give '5' or '68'"),
         ({"topology": "68", "skip": True, "branches": 6}, "5 branches only"),
         ({"kernel": "7x7"}, "'3x3' or '5x5'"),
-        ({"upsample": "bicubic"}, "'nearest' or 'learned'"),
+        ({"unpool": "bicubic"}, "give one of nearest, bilinear"),
         ({"norm": "group"}, "'none'"),
         ({"keypoints": 0}, "at least one map"),
         ({"branch_mask": "101"}, "5 digits, coarsest branch first"),

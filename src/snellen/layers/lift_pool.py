@@ -8,7 +8,7 @@ average, which is what a pretrained network without batch normalisation expects.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,15 +39,16 @@ class LiftNet(nn.Module):
         groups: of the 1x1 convolution; c is depthwise.
         bias: whether both convolutions have one.
         zero_init: whether the 1x1 starts as 0, so that the result is 0.
+        kind: `device` and `dtype` of the weights.
     """
 
-    def __init__(self, channels: int, kernel_size: int, groups: int, bias: bool, zero_init: bool) -> None:
+    def __init__(self, channels: int, kernel_size: int, groups: int, bias: bool, zero_init: bool, **kind: Any) -> None:
         super().__init__()
         self.zero_init = zero_init
-        self.spatial = nn.Parameter(torch.empty(channels, kernel_size))
-        self.point = nn.Parameter(torch.empty(channels, channels // groups))
-        self.spatial_bias = nn.Parameter(torch.empty(channels)) if bias else None
-        self.point_bias = nn.Parameter(torch.empty(channels)) if bias else None
+        self.spatial = nn.Parameter(torch.empty(channels, kernel_size, **kind))
+        self.point = nn.Parameter(torch.empty(channels, channels // groups, **kind))
+        self.spatial_bias = nn.Parameter(torch.empty(channels, **kind)) if bias else None
+        self.point_bias = nn.Parameter(torch.empty(channels, **kind)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -70,10 +71,10 @@ class LiftNet(nn.Module):
 class LiftPair(nn.Module):
     """A predictor and an updater; arguments as for `LiftNet`."""
 
-    def __init__(self, channels: int, kernel_size: int, groups: int, bias: bool, zero_init: bool) -> None:
+    def __init__(self, channels: int, kernel_size: int, groups: int, bias: bool, zero_init: bool, **kind: Any) -> None:
         super().__init__()
-        self.predict = LiftNet(channels, kernel_size, groups, bias, zero_init)
-        self.update = LiftNet(channels, kernel_size, groups, bias, zero_init)
+        self.predict = LiftNet(channels, kernel_size, groups, bias, zero_init, **kind)
+        self.update = LiftNet(channels, kernel_size, groups, bias, zero_init, **kind)
 
     def weights(self) -> LiftWeights:
         """For the functions."""
@@ -90,6 +91,7 @@ class LiftDown(nn.Module):
         channels: int,
         kernel_size: int = 5,
         *,
+        stride: int = 2,
         output: Output = "sum",
         scale: float = 1.0,
         groups: int | None = None,
@@ -100,6 +102,8 @@ class LiftDown(nn.Module):
         ceil_mode: bool = True,
         reduction: Reduction = "mean_square",
         memory: Memory | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         groups = channels if groups is None else groups
@@ -121,8 +125,10 @@ class LiftDown(nn.Module):
             ("padding", padding, ("zeros", "replicate", "circular")),
             ("reduction", reduction, ("mean_square", "norm")),
             ("memory", memory, (None, "recompute", "autograd")),
+            ("stride", stride, (1, 2)),
         ):
             _require(value in known, f"{name}={value!r} is not known; give one of {', '.join(map(repr, known))}")
+        _require(stride == 2 or output == "sum", f"output={output!r} does not exist with stride=1; give output='sum'")
         plain = {"groups": groups != channels, "bias": bias, "padding": padding != "zeros"}
         _require(
             memory != "recompute" or not any(plain.values()),
@@ -130,10 +136,12 @@ class LiftDown(nn.Module):
             "default; give memory='autograd' and wrap the layer in torch.utils.checkpoint",
         )
         self.channels, self.kernel_size, self.groups, self.bias = channels, kernel_size, groups, bias
+        self.stride = stride
         self.output, self.scale, self.shared, self.zero_init = output, scale, shared, zero_init
         self.padding, self.ceil_mode, self.reduction, self.memory = padding, ceil_mode, reduction, memory
         self.pairs = nn.ModuleList(
-            LiftPair(channels, kernel_size, groups, bias, zero_init) for _ in range(1 if shared else 2**self.dims - 1)
+            LiftPair(channels, kernel_size, groups, bias, zero_init, device=device, dtype=dtype)
+            for _ in range(0 if stride == 1 else 1 if shared else 2**self.dims - 1)
         )
         self.auxiliary = AuxiliarySink(*REGULARISER_WEIGHTS)
 
@@ -143,9 +151,17 @@ class LiftDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | Bands:
         """Halve a map (b, c, *size): the sum or a band (b, c, *half), or `Bands`, as `output` says."""
+        if self.stride == 1:
+            self._check(x)
+            return x
         if self.output == "sum":
             return self._down(x, self.scale)[0]
-        bands = self.bands(x)
+        return self.select(self.bands(x))
+
+    def select(self, bands: Bands) -> Tensor | Bands:
+        """What `output` says of all bands: what `forward` gives, for an encoder that keeps the bands for `LiftUp`."""
+        if self.output == "sum":
+            return bands.sum(self.scale)
         if self.output == "all":
             return bands
         if isinstance(self.output, tuple):
@@ -153,15 +169,19 @@ class LiftDown(nn.Module):
         return bands[self.output]
 
     def bands(self, x: Tensor) -> Bands:
-        """All bands whatever `output` says, for an encoder: `bands.sum(scale)` goes on, and `LiftUp` takes them."""
+        """All bands whatever `output` says, for an encoder: `select(bands)` goes on, and `LiftUp` takes them."""
+        _require(self.stride == 2, "a layer with stride=1 halves nothing and has no bands; give stride=2")
         return Bands(dict(zip(band_names(self.dims), self._down(x, None), strict=True)), tuple(x.shape[2:]))
 
-    def _down(self, x: Tensor, scale: float | None) -> list[Tensor]:
+    def _check(self, x: Tensor) -> None:
         if x.ndim != self.dims + 2 or x.shape[1] != self.channels:
             raise ValueError(
                 f"a map of shape {tuple(x.shape)} does not fit {type(self).__name__}({self.channels}); "
                 f"it takes (batch, {self.channels}, {', '.join('DHW'[-self.dims :])})"
             )
+
+    def _down(self, x: Tensor, scale: float | None) -> list[Tensor]:
+        self._check(x)
         wanted = self.auxiliary.wanted(self.training)
         results, squares = down(x, self.weights(), self.padding, self.ceil_mode, self.memory, scale, wanted)
         if squares is not None:
@@ -186,8 +206,8 @@ class LiftDown(nn.Module):
     def extra_repr(self) -> str:
         """The constructor's arguments."""
         return (
-            f"{self.channels}, kernel_size={self.kernel_size}, output={self.output!r}, scale={self.scale}, "
-            f"groups={self.groups}, bias={self.bias}, shared={self.shared}, zero_init={self.zero_init}, "
+            f"{self.channels}, kernel_size={self.kernel_size}, stride={self.stride}, output={self.output!r}, "
+            f"scale={self.scale}, groups={self.groups}, bias={self.bias}, shared={self.shared}, zero_init={self.zero_init}, "
             f"padding={self.padding!r}, ceil_mode={self.ceil_mode}, reduction={self.reduction!r}, memory={self.memory!r}"
         )
 
@@ -208,6 +228,8 @@ class LiftDown2d(LiftDown):
     Args:
         channels: c of the map.
         kernel_size: k of the convolutions in P and U; odd.
+        stride: 2; or 1, where timm asks for an `aa_layer` that keeps the size: there is nothing to split, and the map
+            goes through unchanged, without weights (our choice, as an average of stride 1).
         output: "sum" of the bands, one band by name ("LL", "LH", "HL", "HH"), a tuple of names (gives `Bands` of
             these), or "all" (gives `Bands` of all).
         scale: what the sum is multiplied by; 0.25 gives it the scale of an average.
@@ -220,6 +242,8 @@ class LiftDown2d(LiftDown):
             down, as `MaxPool2d` does by default; `LiftUp2d` then repeats its neighbour).
         reduction: of the regularisers that `auxiliary_losses` collects: "mean_square" or "norm".
         memory: "recompute" (needs the defaults of groups, bias and padding), "autograd", or None to choose.
+        device: of the weights.
+        dtype: of the weights.
 
     Raises:
         ValueError: for arguments that do not work; in `forward` for maps of other shapes, or too small ones.

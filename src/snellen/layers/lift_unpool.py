@@ -26,6 +26,8 @@ class _LiftUp(nn.Module):
                 f"{type(self).__name__} inverts LiftDown{self.dims}d and was given {type(down).__name__}; give it the "
                 "encoder's layer, whose weights it uses"
             )
+        if down.stride == 1:
+            raise ValueError(f"{type(down).__name__}({down.channels}, stride=1) halves nothing; give one of stride 2")
         # In a tuple, the layer is not a child: its weights stay the encoder's in state dicts and parameter lists.
         self.tied = (down,)
 

@@ -9,7 +9,8 @@ width and can be compared. ``up`` enlarges by repetition to the finer map's size
     fpn             level  = conv(lateral + up(coarser level))
     sum             answer = sum over levels of weight * up(score maps of the level)
 
-All but "sum" answer from the finest level, by one 3x3 convolution to K maps.
+All but "sum" answer from the finest level, by one 3x3 convolution to K maps. How ``up`` enlarges is the choice `unpool` of
+`unpooling.py`: repetition, in "unet" the up-convolution, are what the sources have.
 
 How recombination differs from a U-Net, plainly: not by its wiring. A Recombinator Network without skips has the
 concatenations of a U-Net's decoder (both are from 2015), and its point is the contrast to "sum", where resolutions meet
@@ -26,13 +27,15 @@ finest level answers. A level that the trunk has no map of (finer than its fines
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snellen.layers.recombine import upsample_to
 from snellen.models.base import conv
+from snellen.models.score_sum import ScoreSum
+from snellen.models.unpooling import Kept, LiftUnpool, MaxUnpool, UpConvolution, enlarge, make_unpools
 
 __all__ = ["AGGREGATES", "FPN", "Aggregate", "Recombine", "ScoreSum", "UNet", "make_aggregate"]
 
@@ -40,18 +43,33 @@ __all__ = ["AGGREGATES", "FPN", "Aggregate", "Recombine", "ScoreSum", "UNet", "m
 class Aggregate(nn.Module):
     """Base of the ways that go from the coarsest level to the finest and answer there.
 
-    Subclasses implement `join`.
+    Subclasses implement `make_branches` and `join`.
 
     Args:
         channels: of the trunk's map at each level, finest first; None at a level that the trunk has no map of.
         features: width of everything but the answer.
         keypoints: K, maps to answer with.
         norm: "none", or "batch" for a batch norm after each convolution with ReLU.
+        unpool: how a coarser level is enlarged, one of `unpools`, None for the first of them.
+        pools: the trunk's pooling on each level's map but the coarsest, for "max" and "lift"; None where it has none to tie to.
+
+    Raises:
+        ValueError: for an `unpool` that the aggregate does not have or that the trunk's poolings do not serve.
     """
 
     lateral_relu = True
+    #: What `unpool` may be, the default first. Where "max" and "lift" do not fit a level, it has the default.
+    unpools: ClassVar[tuple[str, ...]] = ("nearest", "bilinear", "max", "lift")
 
-    def __init__(self, channels: Sequence[int | None], features: int, keypoints: int, norm: str) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int | None],
+        features: int,
+        keypoints: int,
+        norm: str,
+        unpool: str | None = None,
+        pools: Sequence[nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.features, self.levels = features, len(channels)
         self.has_map = tuple(c is not None for c in channels)
@@ -59,13 +77,39 @@ class Aggregate(nn.Module):
             nn.Identity() if c is None else conv(c, features, 1, norm=norm, relu=self.lateral_relu) for c in channels
         )
         self.head = conv(features, keypoints, 3, relu=False)
+        unpool = self.unpools[0] if unpool is None else unpool
+        if unpool not in self.unpools:
+            raise ValueError(
+                f"unpool={unpool!r} is not possible with {type(self).__name__}; give one of {', '.join(self.unpools)}"
+            )
+        # Entry i brings level i + 1 up to level i.
+        self.up = nn.ModuleList(
+            make_unpools(
+                unpool,
+                [self.width_up(level) for level in range(1, self.levels)],
+                None if pools is None else [(p, c) for p, c in zip(pools, channels, strict=False) if c is not None],
+                learned=lambda _: UpConvolution(features),
+                default=self.unpools[0],
+            )
+        )
+        #: Of which level's pooling the trunk has to keep indices or bands.
+        self.keeps = tuple(isinstance(up, MaxUnpool | LiftUnpool) for up in self.up)
+        self.branch = nn.ModuleList(self.make_branches(channels, norm))
+
+    def make_branches(self, channels: Sequence[int | None], norm: str) -> list[nn.Sequential]:
+        """The convolutions of each level."""
+        raise NotImplementedError
 
     def width_up(self, level: int) -> int:
         """Channels that leave a level."""
         return self.features
 
     def forward(
-        self, maps: Sequence[Tensor | None], sizes: Sequence[tuple[int, int]], used: Sequence[bool]
+        self,
+        maps: Sequence[Tensor | None],
+        sizes: Sequence[tuple[int, int]],
+        used: Sequence[bool],
+        kept: Sequence[Kept | None] | None = None,
     ) -> Float[Tensor, "b k h w"]:
         """Bring maps together.
 
@@ -74,6 +118,7 @@ class Aggregate(nn.Module):
             sizes: (height, width) of each level.
             used: which levels' maps to look at. The laterals of others are taken as zeros, and levels coarser than the
                 coarsest one in use are left out.
+            kept: what the pooling of each level's map kept; None where nothing was, and where the map is not used.
 
         Returns:
             (b, k, height, width) at the finest level's size.
@@ -83,12 +128,14 @@ class Aggregate(nn.Module):
         for level in reversed(range(_coarsest(seen) + 1)):
             m = seen[level]
             fine = None if m is None else self.lateral[level](m)
+            if coarse is not None:
+                coarse = enlarge(self.up[level], coarse, sizes[level], None if kept is None else kept[level])
             coarse = self.join(level, fine, coarse, sizes[level])
         logits: Tensor = self.head(coarse)
         return logits
 
-    def join(self, level: int, fine: Tensor | None, coarse: Tensor | None, size: tuple[int, int]) -> Tensor:
-        """A level's output from its lateral (b, features, *size) and the coarser level's output; at most one is None."""
+    def join(self, level: int, fine: Tensor | None, up: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """A level's output from its lateral (b, features, *size) and the coarser level's, enlarged; at most one is None."""
         raise NotImplementedError
 
     def _concat(self, level: int, fine: Tensor | None, coarse: Tensor | None, size: tuple[int, int]) -> Tensor:
@@ -109,6 +156,8 @@ class Recombine(Aggregate):
         features: see `Aggregate`.
         keypoints: see `Aggregate`.
         norm: see `Aggregate`.
+        unpool: see `Aggregate`.
+        pools: see `Aggregate`.
         skip: pass what came up from below on beside a branch's output (rcn.md 2.6).
 
     >>> maps = [torch.zeros(1, 16, 20, 20), torch.zeros(1, 32, 10, 10)]
@@ -117,22 +166,33 @@ class Recombine(Aggregate):
     """
 
     def __init__(
-        self, channels: Sequence[int | None], features: int, keypoints: int, norm: str, *, skip: bool = False
+        self,
+        channels: Sequence[int | None],
+        features: int,
+        keypoints: int,
+        norm: str,
+        unpool: str | None = None,
+        pools: Sequence[nn.Module] | None = None,
+        *,
+        skip: bool = False,
     ) -> None:
         self.skip = skip
-        super().__init__(channels, features, keypoints, norm)
-        self.branch = nn.ModuleList()
+        super().__init__(channels, features, keypoints, norm, unpool, pools)
+
+    def make_branches(self, channels: Sequence[int | None], norm: str) -> list[nn.Sequential]:
+        """Two convolutions each."""
+        branches = []
         for level, c in enumerate(channels):
-            width = (features if c is not None else 0) + (self.width_up(level + 1) if level < self.levels - 1 else 0)
-            self.branch.append(_two_convs(width, features, norm))
+            up = self.width_up(level + 1) if level < self.levels - 1 else 0
+            branches.append(_two_convs((self.features if c is not None else 0) + up, self.features, norm))
+        return branches
 
     def width_up(self, level: int) -> int:
         """A branch's own channels and, with skips, those that came up into it."""
         return self.features * (self.levels - level if self.skip else 1)
 
-    def join(self, level: int, fine: Tensor | None, coarse: Tensor | None, size: tuple[int, int]) -> Tensor:
+    def join(self, level: int, fine: Tensor | None, up: Tensor | None, size: tuple[int, int]) -> Tensor:
         """The branch's output; with skips the upsampled coarser one beside it."""
-        up = None if coarse is None else upsample_to(coarse, size)
         joined = self._concat(level, fine, up, size)
         out: Tensor = self.branch[level](joined)
         if not self.skip or level in (0, self.levels - 1):  # the answer reads the finest branch alone, as in the paper
@@ -143,28 +203,27 @@ class Recombine(Aggregate):
 class UNet(Aggregate):
     """A U-Net's decoder: up-convolution, concatenation, two convolutions; the coarsest map goes up as it is.
 
-    The up-convolution is a transposed 2x2 convolution of stride 2, brought to the finer map's size by repetition where that
-    is not exactly twice the coarse one's. For what sets this apart from `Recombine` see the module.
+    The up-convolution (`unpool` "learned", its default) is a transposed 2x2 convolution of stride 2, brought to the finer
+    map's size by repetition where that is not exactly twice the coarse one's. For what sets this apart from `Recombine`
+    see the module.
 
     >>> maps = [torch.zeros(1, 16, 19, 20), torch.zeros(1, 32, 10, 10)]
     >>> UNet([16, 32], 8, 5, "batch")(maps, [(19, 20), (10, 10)], [True, True]).shape
     torch.Size([1, 5, 19, 20])
     """
 
-    def __init__(self, channels: Sequence[int | None], features: int, keypoints: int, norm: str) -> None:
-        super().__init__(channels, features, keypoints, norm)
-        # Entry i is the stage of level i, and brings level i + 1 up to it.
-        self.up = nn.ModuleList(nn.ConvTranspose2d(features, features, 2, stride=2) for _ in channels[1:])
-        self.branch = nn.ModuleList(
-            _two_convs(features * (1 if c is None else 2), features, norm) for c in channels[:-1]
-        )
+    unpools = ("learned", "nearest", "bilinear", "max", "lift")
 
-    def join(self, level: int, fine: Tensor | None, coarse: Tensor | None, size: tuple[int, int]) -> Tensor:
+    def make_branches(self, channels: Sequence[int | None], norm: str) -> list[nn.Sequential]:
+        """Two convolutions in each stage but the coarsest."""
+        f = self.features
+        return [_two_convs(f * (1 if c is None else 2), f, norm) for c in channels[:-1]]
+
+    def join(self, level: int, fine: Tensor | None, up: Tensor | None, size: tuple[int, int]) -> Tensor:
         """The stage's output; the coarsest stage's is its lateral."""
         if level == self.levels - 1:
             assert fine is not None  # the coarsest level has a map, and is left out where a mask takes it away
             return fine
-        up = None if coarse is None else upsample_to(self.up[level](coarse), size)
         out: Tensor = self.branch[level](self._concat(level, fine, up, size))
         return out
 
@@ -178,57 +237,17 @@ class FPN(Aggregate):
     """
 
     lateral_relu = False
+    unpools = ("nearest", "bilinear")  # what comes up is added to the lateral, which holds the trunk's details already
 
-    def __init__(self, channels: Sequence[int | None], features: int, keypoints: int, norm: str) -> None:
-        super().__init__(channels, features, keypoints, norm)
-        self.branch = nn.ModuleList(conv(features, features, 3, norm=norm) for _ in channels)
+    def make_branches(self, channels: Sequence[int | None], norm: str) -> list[nn.Sequential]:
+        """One convolution each."""
+        return [conv(self.features, self.features, 3, norm=norm) for _ in channels]
 
-    def join(self, level: int, fine: Tensor | None, coarse: Tensor | None, size: tuple[int, int]) -> Tensor:
+    def join(self, level: int, fine: Tensor | None, up: Tensor | None, size: tuple[int, int]) -> Tensor:
         """The smoothed sum."""
-        up = None if coarse is None else upsample_to(coarse, size)
         total = up if fine is None else fine if up is None else fine + up
         out: Tensor = self.branch[level](total)
         return out
-
-
-class ScoreSum(nn.Module):
-    """SumNet on any trunk: each level answers for itself, and the answers are summed (rcn.md 2.3).
-
-    Arguments and `forward` as for `Aggregate`. Levels that the trunk has no map of take no part.
-
-    >>> maps = [torch.zeros(1, 16, 19, 20), torch.zeros(1, 32, 10, 10)]
-    >>> ScoreSum([16, 32], 8, 5, "batch")(maps, [(19, 20), (10, 10)], [True, True]).shape
-    torch.Size([1, 5, 19, 20])
-    """
-
-    def __init__(self, channels: Sequence[int | None], features: int, keypoints: int, norm: str) -> None:
-        super().__init__()
-        self.branch = nn.ModuleList(
-            nn.Identity()
-            if c is None
-            else nn.Sequential(
-                conv(c, features, 1, norm=norm),
-                conv(features, features, 3, norm=norm),
-                conv(features, keypoints, 3, relu=False),
-            )
-            for c in channels
-        )
-        # A number for each map of the trunk and each keypoint, finest first; U(0, 1) once drawn.
-        self.mixing = nn.Parameter(torch.rand(sum(c is not None for c in channels), keypoints, 1, 1))
-        self.rows = {level: row for row, level in enumerate(i for i, c in enumerate(channels) if c is not None)}
-
-    def forward(
-        self, maps: Sequence[Tensor | None], sizes: Sequence[tuple[int, int]], used: Sequence[bool]
-    ) -> Float[Tensor, "b k h w"]:
-        """The weighted sum of the levels' score maps at the finest level's size; levels not `used` are not summed."""
-        logits: Tensor | None = None
-        for level, (m, on) in enumerate(zip(maps, used, strict=True)):
-            if m is not None and on:
-                # Weighted before it is enlarged: the same, on fewer pixels.
-                score = upsample_to(self.branch[level](m) * self.mixing[self.rows[level]], sizes[0])
-                logits = score if logits is None else logits + score
-        assert logits is not None  # a mask keeps at least one map
-        return logits
 
 
 #: Names of the ways, as `create_model`'s `aggregate` has them.
@@ -236,19 +255,27 @@ AGGREGATES = ("recombine", "recombine-skip", "sum", "unet", "fpn")
 
 
 def make_aggregate(
-    name: str, channels: Sequence[int | None], features: int, keypoints: int, norm: str
+    name: str,
+    channels: Sequence[int | None],
+    features: int,
+    keypoints: int,
+    norm: str,
+    unpool: str | None = None,
+    pools: Sequence[nn.Module] | None = None,
 ) -> Aggregate | ScoreSum:
     """One of `AGGREGATES` by its name; arguments as for `Aggregate`, ValueError for another name."""
     if name == "recombine":
-        return Recombine(channels, features, keypoints, norm)
+        return Recombine(channels, features, keypoints, norm, unpool, pools)
     if name == "recombine-skip":
-        return Recombine(channels, features, keypoints, norm, skip=True)
+        return Recombine(channels, features, keypoints, norm, unpool, pools, skip=True)
     if name == "sum":
+        if unpool not in (None, "nearest"):
+            raise ValueError(f"unpool={unpool!r} is not possible with ScoreSum: it enlarges score maps by repetition")
         return ScoreSum(channels, features, keypoints, norm)
     if name == "unet":
-        return UNet(channels, features, keypoints, norm)
+        return UNet(channels, features, keypoints, norm, unpool, pools)
     if name == "fpn":
-        return FPN(channels, features, keypoints, norm)
+        return FPN(channels, features, keypoints, norm, unpool, pools)
     raise ValueError(f"aggregate={name!r} is not known; give one of {', '.join(AGGREGATES)}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from snellen.layers.lift_pool import LiftNet
 from snellen.layers.recombine import LearnedUpsample
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast, Preprocess
@@ -14,13 +15,15 @@ from snellen.models.preprocess import Contrast, Preprocess
 __all__ = ["KeypointNet", "conv", "draw_weights", "parse_mask"]
 
 
-def conv(c_in: int, c_out: int, kernel: int, *, norm: str = "none", relu: bool = True) -> nn.Sequential:
-    """A same-size convolution; with ReLU also a batch norm where `norm` is "batch", which makes the bias needless.
+def conv(
+    c_in: int, c_out: int, kernel: int, *, norm: str = "none", relu: bool = True, stride: int = 1
+) -> nn.Sequential:
+    """A convolution of padded maps; with ReLU also a batch norm where `norm` is "batch", which makes the bias needless.
 
     A convolution without ReLU stays plain: its output is an answer, not a feature.
     """
     batch_norm = relu and norm == "batch"
-    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=not batch_norm)]
+    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, bias=not batch_norm)]
     if batch_norm:
         layers.append(nn.BatchNorm2d(c_out))
     if relu:
@@ -125,7 +128,8 @@ class KeypointNet(nn.Module):
         draw_weights(self)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Weights that the paper's L2 terms act on (rcn.md 3.1): no biases, no norms, no upsampling kernels.
+        """Weights that the paper's L2 terms act on (rcn.md 3.1): no biases, norms, poolings and upsampling
+        kernels.
 
         Returns:
             "trunk", "branch": weights of convolutions (and of linear layers, in a transformer); "mixing": SumNet's weights
@@ -137,7 +141,8 @@ class KeypointNet(nn.Module):
 def draw_weights(module: nn.Module) -> None:
     """Draw the weights of a network, or a part of one, from torch's generator (rcn.md 2.9).
 
-    Convolutions: U(-b, b), b = sqrt(6 / (fan_in + fan_out / 4)), biases 0. Batch norms as torch has them.
+    Convolutions: U(-b, b), b = sqrt(6 / (fan_in + fan_out / 4)), biases 0. Batch norms as torch has them, LiftPool's as
+    its layer draws them.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
@@ -146,7 +151,7 @@ def draw_weights(module: nn.Module) -> None:
             nn.init.uniform_(part.weight, -bound, bound)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.BatchNorm2d | LearnedUpsample):
+        elif isinstance(part, nn.BatchNorm2d | LearnedUpsample | LiftNet):
             part.reset_parameters()
 
 

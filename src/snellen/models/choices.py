@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from snellen.models.aggregate import AGGREGATES
 from snellen.models.preprocess import CONTRASTS
-from snellen.models.trunk import TOPOLOGIES
+from snellen.models.trunk import TOPOLOGIES, TRUNK_POOLS
+from snellen.models.unpooling import UNPOOLS
 
 __all__ = ["CHOICES", "UnknownChoiceError", "is_pyramid", "nearest", "resolve_choices"]
 
@@ -31,6 +32,10 @@ def _size(value: Any) -> bool:
     return value is None or (len(value) == 2 and all(map(_whole, value)) if isinstance(value, list | tuple) else False)
 
 
+def _options(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+
+
 def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
@@ -47,7 +52,9 @@ CHOICES: dict[str, tuple[Any, Values]] = {
     "features": (None, (_or_none(_whole), "a whole number of channels, or None for the backbone's")),
     "pretrained": (False, (lambda v: isinstance(v, bool | str), "false, true, or the path of a .safetensors file")),
     "kernel": (None, (None, "3x3", "5x5")),
-    "upsample": ("nearest", ("nearest", "learned")),
+    "pool": ("max", ("own", *TRUNK_POOLS)),
+    "pool_options": ({}, (_options, "a group of the pooling's options, e.g. {kernel_size: 3}")),
+    "unpool": ("nearest", UNPOOLS),
     "zero_nonmax": (False, (False, True)),
     "norm": ("none", ("none", "batch")),
     "channels": (1, (1, 3)),
@@ -60,7 +67,9 @@ CHOICES: dict[str, tuple[Any, Values]] = {
 }
 
 #: What is different where the backbone is timm's: defaults ...
-TIMM_DEFAULTS = {"keypoints": 5, "branches": None, "stride": 4, "features": 64, "norm": "batch", "contrast": "fixed"}
+TIMM_DEFAULTS = {
+    "keypoints": 5, "branches": None, "stride": 4, "features": 64, "norm": "batch", "contrast": "fixed", "pool": "own",
+}  # fmt: skip
 #: ... and values.
 TIMM_VALUES: dict[str, Values] = {
     "branches": (_or_none(_whole), "a whole number of the backbone's maps, finest first, or None for all"),
@@ -71,7 +80,6 @@ PAPER_FEATURES = {"rcn5": 32, "rcn68": 64}
 #: Choices of the papers' own networks, and why no other has them.
 _PAPERS_ONLY = {
     "kernel": "its branches convolve 3x3; only the papers' networks have a choice",
-    "upsample": "it enlarges by repetition; only the papers' Recombinator Networks learn it",
     "zero_nonmax": "only the papers' Recombinator Networks concatenate what a 2x2 pool passes on",
     "extra_fine": "its finest branch is as the others; take more features",
 }
@@ -97,6 +105,8 @@ def resolve_choices(given: Mapping[str, Any]) -> dict[str, Any]:
     backbone = given.get("backbone", CHOICES["backbone"][0])
     timm = isinstance(backbone, str) and backbone.startswith("timm:")
     defaults = {key: default for key, (default, _) in CHOICES.items()} | (TIMM_DEFAULTS if timm else {})
+    if given.get("aggregate") == "unet":
+        defaults["unpool"] = "learned"  # its up-convolution
     if timm and given.get("pretrained"):
         defaults["contrast"] = "imagenet"
     mask = given.get("branch_mask")
@@ -114,8 +124,36 @@ def resolve_choices(given: Mapping[str, Any]) -> dict[str, Any]:
         _resolve_pyramid(choices)
     else:
         _resolve_papers(choices)
+    _resolve_pooling(choices)
     choices["width"] = float(choices["width"])
     return choices
+
+
+def _resolve_pooling(choices: dict[str, Any]) -> None:
+    """Poolings and unpoolings that cannot be; which widths match is seen when the model is built."""
+    timm, pool, unpool = is_timm(choices), choices["pool"], choices["unpool"]
+    choices["pool_options"] = dict(choices["pool_options"])
+    backbone, aggregate = (f"{key}={choices[key]!r}" for key in ("backbone", "aggregate"))
+    if timm and pool == "strided":
+        _refuse(choices, "pool", backbone, "its convolutions are strided where it was designed so; take pool='own'")
+    if not timm and pool == "own":
+        _refuse(choices, "pool", backbone, "it has no other pooling of its own than 'max'; take pool='max'")
+    if choices["pool_options"] and pool in ("own", "strided"):
+        _refuse(choices, "pool_options", f"pool={pool!r}", "it has none")
+    if choices["zero_nonmax"] and pool != "max":
+        _refuse(choices, "zero_nonmax", f"pool={pool!r}", "it keeps what a max pooling passes on; take pool='max'")
+    if choices["aggregate"] == "sum":
+        _refuse_unless_default(choices, "unpool", aggregate, "SumNet concatenates nothing; take aggregate='recombine'")
+    elif unpool in ("max", "lift"):
+        if choices["aggregate"] == "fpn":
+            _refuse(choices, "unpool", aggregate, "its laterals add the trunk's details already; take 'bilinear'")
+        if timm:
+            _refuse(choices, "unpool", backbone, "its poolings lie inside its blocks; take the backbone rcn5 or rcn68")
+        if pool != unpool:
+            _refuse(choices, "unpool", f"pool={pool!r}", f"it undoes the trunk's own pooling; take pool={unpool!r}")
+    elif unpool == "learned" and (timm or choices["aggregate"] == "fpn") and choices["aggregate"] != "unet":
+        beside = aggregate if choices["aggregate"] == "fpn" else backbone
+        _refuse(choices, "unpool", beside, "only U-Nets and the papers' Recombinator Networks learn it")
 
 
 def _resolve_pyramid(choices: dict[str, Any]) -> None:
@@ -158,8 +196,8 @@ def _resolve_papers(choices: dict[str, Any]) -> None:
         choices["kernel"] = "3x3" if summing else topology.rcn_kernel
     if summing:
         choices["mixing"] = choices["mixing"] or "map"
-        for key in ("upsample", "zero_nonmax"):
-            _refuse_unless_default(choices, key, aggregate, "SumNet concatenates nothing; take aggregate='recombine'")
+        reason = "SumNet concatenates nothing; take aggregate='recombine'"
+        _refuse_unless_default(choices, "zero_nonmax", aggregate, reason)
         if choices["mixing"] == "pixel":
             choices["map_size"] = list(choices["map_size"] or (80, 80))
         else:
@@ -207,7 +245,11 @@ def _check_value(key: str, value: Any, timm: bool) -> None:
 
 def _refuse_unless_default(choices: Mapping[str, Any], key: str, beside: str, reason: str) -> None:
     if choices[key] != CHOICES[key][0]:
-        raise UnknownChoiceError(f"{key}={choices[key]!r} makes no sense with {beside}: {reason}, or leave {key} out")
+        _refuse(choices, key, beside, reason)
+
+
+def _refuse(choices: Mapping[str, Any], key: str, beside: str, reason: str) -> NoReturn:
+    raise UnknownChoiceError(f"{key}={choices[key]!r} makes no sense with {beside}: {reason}, or leave {key} out")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

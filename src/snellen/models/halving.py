@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Halved", "Side", "pair", "sides_of"]
+__all__ = ["Halved", "Side", "fit", "pair", "sides_of"]
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,31 @@ class Halved(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d oh ow"]:
         """As the replaced layer, but for the values."""
+        if self.conv is None:
+            return self.pool(self.fitted(x))
         h, w = self.sides[0](x.shape[-2]), self.sides[1](x.shape[-1])
-        if self.conv is not None and not self.pool_first:
+        if not self.pool_first:
             x = self.conv(x)
-        x = self.pool(_fit(x, 2 * h, 2 * w))
-        return self.conv(x) if self.conv is not None and self.pool_first else x
+        x = self.pool(fit(x, 2 * h, 2 * w))
+        return self.conv(x) if self.pool_first else x
+
+    def fitted(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*oh 2*ow"]:
+        """What the pool is given in the place of a pooling: `x` with even sides, a last row and column cut or repeated."""
+        h, w = self.sides[0](x.shape[-2]), self.sides[1](x.shape[-1])
+        return fit(x, 2 * h, 2 * w)
 
     def extra_repr(self) -> str:
         """The order, where there is a convolution."""
         return "" if self.conv is None else f"pool_first={self.pool_first}"
 
 
-def _fit(x: Tensor, h: int, w: int) -> Tensor:
+def fit(x: Float[Tensor, "b c oh ow"], h: int, w: int) -> Float[Tensor, "b c h w"]:
     """Repeat or cut the last row and column so that `x` is h by w: odd sides, and kernels that ask for a pixel less."""
+    if torch.compiler.is_exporting() and any(isinstance(n, torch.SymInt) for n in (h, w, *x.shape[-2:])):
+        # The same without a question about the sizes, so that a graph leaves them open.
+        for dim, n in ((-2, h), (-1, w)):
+            x = x.index_select(dim, torch.arange(n, device=x.device).clamp(max=x.shape[dim] - 1))
+        return x
     below, right = h - x.shape[-2], w - x.shape[-1]
     if below > 0 or right > 0:
         x = F.pad(x, (0, max(right, 0), 0, max(below, 0)), mode="replicate")

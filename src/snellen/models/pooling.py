@@ -1,4 +1,4 @@
-"""The ways to halve a map, behind one name each: the `pool` choice of models and of surgery.
+"""The ways to halve a map, behind one name each: the `pool` choice of models (`trunk.py` adds "strided") and of surgery.
 
 Each halves maps (b, c, h, w) of even height and width exactly, and keeps the channels::
 
@@ -67,7 +67,14 @@ def _blur(channels: int, **options: Any) -> nn.Module:
 
 
 def _lift(channels: int, *, zero_init: bool = True, scale: float = 0.25, **options: Any) -> nn.Module:
-    return LiftDown2d(channels, zero_init=zero_init, scale=scale, **options)
+    if "stride" in options:
+        raise TypeError("a pooling has stride 2")
+    layer = LiftDown2d(channels, zero_init=zero_init, scale=scale, **options)
+    if layer.output == "all" or isinstance(layer.output, tuple):
+        raise ValueError(
+            f"output={layer.output!r} is several maps, a pooling gives one; give 'sum', or a band such as 'LL'"
+        )
+    return layer
 
 
 POOLS: dict[str, Callable[..., nn.Module]] = {
@@ -85,7 +92,8 @@ def make_pool(kind: str, channels: int, **options: Any) -> nn.Module:
     Args:
         kind: one of `POOLS`.
         channels: of the maps.
-        options: of the layer: for "lift" those of `LiftDown2d`, for "blur" timm's `filt_size`; the others have none.
+        options: of the layer: for "lift" those of `LiftDown2d` but a `stride` and an `output` of several maps, for "blur"
+            timm's `filt_size`; the others have none.
 
     Raises:
         ValueError: for a kind that does not exist, and for options that the layer does not have.

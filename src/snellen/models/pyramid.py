@@ -22,6 +22,8 @@ from snellen.models.aggregate import Aggregate, ScoreSum, make_aggregate
 from snellen.models.base import KeypointNet, draw_weights
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast
+from snellen.models.trunk import Trunk
+from snellen.models.unpooling import Kept
 
 __all__ = ["Pyramid", "PyramidNet"]
 
@@ -61,6 +63,8 @@ class PyramidNet(KeypointNet):
         norm: "none", or "batch" for a batch norm after each convolution of the aggregate; the trunk has its own.
         contrast: see `Preprocess`.
         branch_mask: coarsest map first, e.g. "1001": laterals of maps with 0 are replaced by zeros, with "sum" not summed.
+        unpool: how a coarser level is enlarged, see models/unpooling.py; None is the aggregate's own way. "max" and "lift"
+            undo the poolings of the paper's `Trunk` and are used between levels whose widths match.
 
     Raises:
         ValueError: for values not listed; in `forward` for canvases smaller than `minimum_size`.
@@ -84,6 +88,7 @@ class PyramidNet(KeypointNet):
         norm: str = "batch",
         contrast: Contrast = "fixed",
         branch_mask: str | None = None,
+        unpool: str | None = None,
     ) -> None:
         if stride < 1 or stride & (stride - 1):
             raise ValueError(f"stride={stride} is not possible; give a power of two: 1, 2, 4, 8, ...")
@@ -110,7 +115,8 @@ class PyramidNet(KeypointNet):
         self.level_strides = tuple(stride << i for i in range((trunk.reductions[-1] // stride).bit_length()))
         held = dict(zip(trunk.reductions, trunk.channels, strict=True))
         channels = [held.get(s) for s in self.level_strides]
-        self.branch = make_aggregate(aggregate, channels, features, keypoints, norm)
+        pools = trunk.pools if isinstance(trunk, Trunk) else None
+        self.branch = make_aggregate(aggregate, channels, features, keypoints, norm, unpool, pools)
         draw_weights(self.branch)  # the trunk keeps its own, pretrained or drawn
         self._freeze_idle()
 
@@ -128,15 +134,24 @@ class PyramidNet(KeypointNet):
         h, w = x.shape[-2:]
         image = F.pad(self.preprocess(x), (0, -w % self.step, 0, -h % self.step))
         padded_h, padded_w = image.shape[-2:]
-        found = dict(zip(self.reductions, zip(self.trunk(image), used, strict=True), strict=True))
+        trunk_maps, kept = self._look(image, used)
+        found = dict(zip(self.reductions, zip(trunk_maps, used, strict=True), strict=True))
         maps = [found[s][0] if s in found else None for s in self.level_strides]
         on = [s in found and found[s][1] for s in self.level_strides]
         sizes = [
             (-(-padded_h // s), -(-padded_w // s)) if m is None else (m.shape[-2], m.shape[-1])
             for s, m in zip(self.level_strides, maps, strict=True)
         ]
-        logits = self.branch(maps, sizes, on)
+        logits = self.branch(maps, sizes, on) if kept is None else self.branch(maps, sizes, on, kept)
         return KeypointOutput(logits[..., : -(-h // self.stride), : -(-w // self.stride)])
+
+    def _look(self, image: Tensor, used: Sequence[bool]) -> tuple[Sequence[Tensor], list[Kept | None] | None]:
+        """The trunk's maps and, where an unpooling needs it, what the poolings of maps in use kept."""
+        keeps = self.branch.keeps if isinstance(self.branch, Aggregate) else ()
+        if not any(keeps):
+            return self.trunk(image), None
+        assert isinstance(self.trunk, Trunk)  # no other has poolings to tie to; its levels are the aggregate's
+        return self.trunk.with_kept(image, None, [k and on for k, on in zip(keeps, used, strict=False)])
 
     def reset_parameters(self) -> None:
         """Draw the aggregate's weights afresh; the trunk, which may be pretrained, keeps its own."""

@@ -9,10 +9,14 @@ arXiv 1511.07356, tables of rcn.md 2.4 to 2.6. For 5 points and 5 branches::
                    |
                  logits
 
-How this differs: any input size, see `recombine`; `norm`, `width` and colour input are ours; branch masks take a branch
-out instead of only not training it. Where the first convolution of a branch is 5x5, it is computed on the coarse map
-instead of the upsampled one (`merge_conv`), which gives the same values faster.
+How this differs: any input size, see `recombine`; `norm`, `width` and colour input are ours, and so are other poolings than
+max and other ways up than repetition; branch masks take a branch out instead of only not training it. Where the first
+convolution of a branch is 5x5, it is computed on the coarse map instead of the upsampled one (`merge_conv`), which gives
+the same values faster.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,6 +27,7 @@ from snellen.models.base import conv, parse_mask
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast
 from snellen.models.trunk import KERNELS, PIXEL_LEVEL, WIDE_POOL_LEVEL, PaperNet, find_topology
+from snellen.models.unpooling import LiftUnpool, MaxUnpool, Nearest, enlarge, make_unpools
 
 __all__ = ["RCN"]
 
@@ -39,7 +44,9 @@ class RCN(PaperNet):
         topology: "5" or "68", the widths for 5 (16 to 48 channels) or 68 points (64 channels).
         kernel: "3x3" for all convolutions or "5x5" for a 5x5 and then 1x1; by default 3x3 for "5", 5x5 for "68".
         skip: pass a branch's upsampled input on beside its output, so that coarse features reach all finer branches.
-        upsample: "nearest", or "learned" (the released checkpoint's).
+        unpool: how a coarse branch comes up, see models/unpooling.py: "nearest", "bilinear", "learned" (the released
+            checkpoint's), "max" or "lift", which undo the trunk's own pool of that name and are used between levels whose
+            widths match: all of them, with `skip` the coarsest two.
         zero_nonmax: concatenate only those trunk values that were maxima of a 2x2 window (the released checkpoint's).
         norm: "none", or "batch" for a batch norm after each convolution with ReLU.
         channels: 1 or 3, what the network sees; canvases may have either.
@@ -47,7 +54,10 @@ class RCN(PaperNet):
         width: multiplies all channels, to multiples of 8; 1 is the paper's exactly.
         extra_fine: two more convolutions in the finest branch before the last.
         branch_mask: coarsest branch first, e.g. "1001": the trunk features of branches with 0 are replaced by zeros. A
-            branch with nothing but zeros to see, those before the first 1, is left out and hands on zeros.
+            branch with nothing but zeros to see, those before the first 1, is left out and hands on zeros. Into a branch with
+            0 "max" and "lift" bring what comes up by repetition, since indices and bands are the masked map's.
+        pool: "max", "avg", "blur", "strided", "dwt" or "lift", how the trunk halves its maps.
+        pool_options: of "blur" and "lift", see `snellen.models.pooling.make_pool`.
 
     Raises:
         ValueError: for values not listed, and for `skip` with topology "68" and not 5 branches, which has no published
@@ -65,7 +75,7 @@ class RCN(PaperNet):
         topology: str = "5",
         kernel: str | None = None,
         skip: bool = False,
-        upsample: str = "nearest",
+        unpool: str = "nearest",
         zero_nonmax: bool = False,
         norm: str = "none",
         channels: int = 1,
@@ -73,6 +83,8 @@ class RCN(PaperNet):
         width: float = 1.0,
         extra_fine: bool = False,
         branch_mask: str | None = None,
+        pool: str = "max",
+        pool_options: Mapping[str, Any] | None = None,
     ) -> None:
         kind = find_topology(topology)
         if skip and topology == "68" and branches != 5:
@@ -80,8 +92,10 @@ class RCN(PaperNet):
                 f"skip connections with topology '68' have 5 branches only (rcn.md 2.6), not {branches}; "
                 "give branches=5, or topology '5'"
             )
-        if upsample not in ("nearest", "learned"):
-            raise ValueError(f"upsample={upsample!r} is not known; give 'nearest' or 'learned'")
+        if zero_nonmax and pool != "max":
+            raise ValueError(
+                f"zero_nonmax keeps what a max pooling passes on, and pool={pool!r} has none; take pool='max'"
+            )
         kernel = kernel or kind.rcn_kernel
         super().__init__(
             keypoints,
@@ -95,6 +109,8 @@ class RCN(PaperNet):
             contrast=contrast,
             width=width,
             branch_mask=branch_mask,
+            pool=pool,
+            pool_options=pool_options,
         )
         widths = self.widths
         self.skip, self.zero_nonmax = skip, zero_nonmax
@@ -120,11 +136,14 @@ class RCN(PaperNet):
             built.append(branch)
         self.branch = nn.ModuleList(reversed(built))  # finest first, as the trunk
         # Entry i brings level i + 1 up to level i.
-        self.up = nn.ModuleList(
-            LearnedUpsample(3 if level == WIDE_POOL_LEVEL else 2)
-            for level in range(1, branches)
-            if upsample == "learned"
+        ups = make_unpools(
+            unpool,
+            self.coarse_channels[:-1],
+            list(zip(self.trunk.pools, widths[:-1], strict=True)),
+            learned=lambda level: LearnedUpsample(3 if level + 1 == WIDE_POOL_LEVEL else 2),
         )
+        self.up = nn.ModuleList(ups)
+        self.keeps = tuple(isinstance(up, MaxUnpool | LiftUnpool) for up in ups)
         coarsest = max(level for level, on in enumerate(parse_mask(branch_mask, branches)) if on)
         self.finish(idle=(*self.branch[coarsest + 1 :], *self.up[coarsest:]))
 
@@ -138,7 +157,7 @@ class RCN(PaperNet):
         Returns:
             logits (b, k, h, w).
         """
-        maps, used = self.maps(x, branch_mask)
+        maps, used, kept = self.maps(x, branch_mask)
         coarse: Tensor | None = None
         for level in reversed(range(len(maps))):
             fine = maps[level] if used[level] else torch.zeros_like(maps[level])
@@ -150,8 +169,8 @@ class RCN(PaperNet):
             else:
                 if coarse is None:  # the coarsest of those not masked away
                     coarse = fine.new_zeros((fine.shape[0], self.coarse_channels[level], *size))
-                elif len(self.up):
-                    coarse = self.up[level](coarse, size)
+                elif not isinstance(self.up[level], Nearest):  # repetition is part of the merge
+                    coarse = enlarge(self.up[level], coarse, size, kept[level])
                 out = _merge(branch, fine, coarse)
             coarse = torch.cat((out, upsample_to(coarse, size)), dim=1) if self.skip and coarse is not None else out
         return KeypointOutput(out)

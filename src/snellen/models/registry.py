@@ -32,7 +32,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "sumnet5": {"aggregate": "sum"},  # rcn.md 2.3; 142,850
     "rcn68": {"backbone": "rcn68"},  # rcn.md 2.5; 1,095,492
     "rcn68-skip": {"backbone": "rcn68", "aggregate": "recombine-skip"},  # rcn.md 2.6; 1,709,892
-    "rcn68-released": {"backbone": "rcn68", "upsample": "learned", "zero_nonmax": True},  # rcn.md 2.5, 3.1 last row
+    "rcn68-released": {"backbone": "rcn68", "unpool": "learned", "zero_nonmax": True},  # rcn.md 2.5, 3.1 last row
     "sumnet68": {"backbone": "rcn68", "aggregate": "sum"},  # rcn.md 2.3; 603,368
     # Ours, on any timm backbone: models/aggregate.py.
     "rcn": {"backbone": "timm:resnet18"},
@@ -98,8 +98,14 @@ def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> 
             features     width of the aggregate; timm, "unet" and "fpn" only; by default 64, on rcn5 32
             pretrained   False | True | the path of a .safetensors file; timm only, see `TimmTrunk`
             kernel       "3x3" | "5x5" (then 1x1); by default 5x5 where rcn68 recombines, else 3x3; the papers' networks only
-            upsample     "nearest" | "learned"; the papers' recombine only
-            zero_nonmax  concatenate only the maxima of 2x2 windows; the papers' recombine only
+            pool         "max" | "avg" | "blur" | "strided" | "dwt" | "lift": how the trunk halves its maps, see
+                         models/pooling.py and trunk.py; by default "max", with timm "own", which leaves it as it is
+            pool_options  of the pooling, e.g. {"kernel_size": 3}; "lift" starts as an average, and with
+                         {"zero_init": False, "scale": 1} as in the paper
+            unpool       "nearest" | "bilinear" | "learned" | "max" | "lift": how coarse maps come up, see
+                         models/unpooling.py; by default "nearest", with "unet" "learned", its up-convolution. "learned" on
+                         the papers' recombine and "unet"; "max" and "lift" on the papers' trunks, with the same pool
+            zero_nonmax  concatenate only the maxima of 2x2 windows; the papers' recombine with pool "max" only
             norm         "none" | "batch"; with timm "batch" by default, and of what is added to the backbone
             channels     1 | 3: what the network sees, whatever the canvas has
             contrast     "lcn" | "image" | "fixed" | "imagenet": how the canvas is normalised; by default "lcn", with timm
@@ -132,14 +138,14 @@ def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> 
 
 
 def _papers_net(choices: Mapping[str, Any]) -> KeypointNet:
-    shared = "keypoints branches kernel norm channels contrast width extra_fine branch_mask"
+    shared = "keypoints branches kernel norm channels contrast width extra_fine branch_mask pool pool_options"
     options = {key: choices[key] for key in shared.split()}
     options["topology"] = choices["backbone"].removeprefix("rcn")
     if choices["aggregate"] == "sum":
         size = choices["map_size"]
         return SumNet(**options, mixing=choices["mixing"], map_size=tuple(size) if size else None)
     skip = choices["aggregate"] == "recombine-skip"
-    return RCN(**options, skip=skip, upsample=choices["upsample"], zero_nonmax=choices["zero_nonmax"])
+    return RCN(**options, skip=skip, unpool=choices["unpool"], zero_nonmax=choices["zero_nonmax"])
 
 
 def _pyramid_net(choices: Mapping[str, Any], load_pretrained: bool) -> KeypointNet:
@@ -154,12 +160,14 @@ def _pyramid_net(choices: Mapping[str, Any], load_pretrained: bool) -> KeypointN
             stride=choices["stride"],
             levels=branches,
             pretrained=choices["pretrained"] if load_pretrained else False,
+            pool=choices["pool"],
+            pool_options=choices["pool_options"],
         )
     else:
         widths = scaled_widths(TOPOLOGIES[backbone.removeprefix("rcn")], branches, choices["width"])
-        papers_trunk = Trunk(choices["channels"], widths, choices["norm"])
+        papers_trunk = Trunk(choices["channels"], widths, choices["norm"], choices["pool"], choices["pool_options"])
         draw_weights(papers_trunk)
         trunk = papers_trunk
-    shared = "keypoints aggregate stride features norm contrast branch_mask"
+    shared = "keypoints aggregate stride features norm contrast branch_mask unpool"
     options = {key: choices[key] for key in shared.split()}
     return PyramidNet(trunk, **options)

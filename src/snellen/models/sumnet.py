@@ -11,6 +11,9 @@ How this differs: the mixing weights are always trained (the authors' 68-point n
 trained (rcn.md 5.1, 5.2), and a masked branch is not summed.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -42,6 +45,8 @@ class SumNet(PaperNet):
         width: multiplies all channels, to multiples of 8; 1 is the paper's exactly.
         extra_fine: two more convolutions in the finest branch before the last.
         branch_mask: coarsest branch first, e.g. "1001": branches with 0 are not summed.
+        pool: "max", "avg", "blur", "strided", "dwt" or "lift", how the trunk halves its maps.
+        pool_options: of "blur" and "lift", see `snellen.models.pooling.make_pool`.
 
     Raises:
         ValueError: for values not listed; in `forward` for canvases smaller than `minimum_size`.
@@ -65,6 +70,8 @@ class SumNet(PaperNet):
         width: float = 1.0,
         extra_fine: bool = False,
         branch_mask: str | None = None,
+        pool: str = "max",
+        pool_options: Mapping[str, Any] | None = None,
     ) -> None:
         kind = find_topology(topology)
         if mixing not in ("map", "pixel"):
@@ -83,6 +90,8 @@ class SumNet(PaperNet):
             contrast=contrast,
             width=width,
             branch_mask=branch_mask,
+            pool=pool,
+            pool_options=pool_options,
         )
         widths = self.widths
         k_first, k_next = KERNELS[kernel]
@@ -121,7 +130,7 @@ class SumNet(PaperNet):
             logits (b, k, h, w).
         """
         h, w = x.shape[-2:]
-        maps, used = self.maps(x, branch_mask)
+        maps, used, _ = self.maps(x, branch_mask)
         scores = [
             self._weighted(self.branch[level](features), self.mixing[level], (h, w))
             for level, (features, on) in enumerate(zip(maps, used, strict=True))

@@ -13,7 +13,7 @@ but tried on small blank canvases, because it differs between families and versi
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from snellen.models.pooling import make_pool
+from snellen.models.surgery import replace_pooling
 
 __all__ = ["TimmTrunk"]
 
@@ -63,6 +66,9 @@ class TimmTrunk(nn.Module):
         pretrained: False draws weights from torch's generator as timm does. True takes those timm names for the backbone,
             from the Hugging Face cache, or downloads them into it. A string is the path of a safetensors file of
             timm's whole model.
+        pool: "own" leaves the backbone as it is; "max", "avg", "blur", "dwt" or "lift" exchange its max poolings and
+            strided convolutions but the stem's, see `snellen.replace_pooling`. Maps keep their sizes.
+        pool_options: of the pooling, see `snellen.models.pooling.make_pool`.
 
     Attributes:
         reductions: stride of each map, finest first.
@@ -72,8 +78,8 @@ class TimmTrunk(nn.Module):
         minimum_size: smallest height and width of an input.
 
     Raises:
-        ValueError: where timm is not installed or has no such backbone, where the backbone's maps cannot be used, or where
-            pretrained weights cannot be had; one sentence that says what to do.
+        ValueError: where timm is not installed or has no such backbone, where the backbone's maps cannot be used, where
+            pretrained weights cannot be had, or where it has no pooling to exchange; one sentence that says what to do.
 
     >>> trunk = TimmTrunk("resnet18", in_channels=1)
     >>> trunk.reductions, trunk.channels
@@ -90,12 +96,20 @@ class TimmTrunk(nn.Module):
         stride: int = 4,
         levels: int | None = None,
         pretrained: bool | str = False,
+        pool: str = "own",
+        pool_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         timm = _find(name)
+        if pool == "own" and pool_options:
+            raise ValueError(
+                f"pool='own' has no options and was given {', '.join(pool_options)}; leave pool_options out"
+            )
         with torch.random.fork_rng(devices=[]):  # trial builds draw weights too: the seed is for the one that is kept
             source = _weights(timm, name, pretrained) if pretrained else {}
             plan = _plan(timm, name, in_channels, stride, levels)
+            if pool != "own":
+                make_pool(pool, plan.channels[0], **pool_options or {})  # to refuse here what it does not take
         try:
             self.net: nn.Module = timm.create_model(
                 name, features_only=True, in_chans=in_channels, out_indices=plan.indices, **plan.arguments, **source
@@ -108,6 +122,22 @@ class TimmTrunk(nn.Module):
         self.in_channels, self.channels, self.reductions = in_channels, plan.channels, plan.reductions
         self.step, self.minimum_size = plan.step, plan.minimum_size
         self._channels_last = _axes_last(self.net)
+        if pool != "own":
+            self._exchange(name, pool, pool_options or {})
+
+    def _exchange(self, name: str, pool: str, options: Mapping[str, Any]) -> None:
+        example = torch.zeros(1, self.in_channels, self.minimum_size, self.minimum_size)
+        try:
+            replace_pooling(self.net, pool, example=example, verbose=False, **options)
+            with torch.no_grad():
+                self.eval()(example)
+        except Exception as error:  # a thousand foreign networks may raise anything
+            reason = _first_line(error).split("; choose")[0]  # by an argument that nobody has here
+            raise ValueError(
+                f"pool={pool!r} is not possible with timm's {name!r} ({reason}); take pool='own', or a convolutional "
+                "backbone such as resnet18"
+            ) from None
+        self.train()
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The maps of an image whose sides are multiples of `step`, finest first, each (b, channels, h', w').

@@ -8,18 +8,25 @@ Levels are counted from the finest, as the data flows. For an 80x80 input::
     map        80x80  40x40  20x20  10x10   5x5    2x2    1x1
     pool before  -     2x2    2x2    2x2    2x2   3x3/2   2x2
 
+Other poolings than the papers' max give maps of the same sizes: they see the map without the last row or column that max
+pooling leaves out. "strided" has no pooling: the level's convolution has stride 2 (Springenberg et al. 2015), with as
+many weights as before but at level 6, where it is 3x3, since a 1x1 would see a quarter of the pixels (our choice).
+
 Branch *masks* are written as in the paper's table, coarsest branch first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.models.base import KeypointNet, conv, parse_mask
+from snellen.models.halving import Halved, Side
+from snellen.models.pooling import make_pool
 from snellen.models.preprocess import Contrast
+from snellen.models.unpooling import Kept, pool_and_keep
 
 #: Level whose map comes from a 3x3 pool of stride 2 without padding (5x5 -> 2x2, rcn.md 2.2).
 WIDE_POOL_LEVEL = 5
@@ -75,30 +82,86 @@ class Trunk(nn.Module):
         in_channels: channels of the preprocessed image.
         widths: channels of each level, finest first.
         norm: "none" or "batch".
+        pool: one of `TRUNK_POOLS`; all give maps of the same sizes.
+        pool_options: of "blur" and "lift", see `make_pool`.
+
+    Attributes:
+        pools: between each two levels, finest first; "strided" only cuts odd sides.
+
+    Raises:
+        ValueError: for a pooling that does not exist, and for options that it does not have.
     """
 
     #: Any size of canvas will do.
     step = 1
 
-    def __init__(self, in_channels: int, widths: Sequence[int], norm: str) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        norm: str,
+        pool: str = "max",
+        pool_options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.in_channels, self.channels = in_channels, tuple(widths)
         self.reductions = tuple(2**level for level in range(len(widths)))
         self.minimum_size = minimum_size(len(widths))
         self.convs = nn.ModuleList(
-            conv(c_in, c_out, 1 if level == PIXEL_LEVEL else 3, norm=norm)
+            conv(c_in, c_out, 1 if level == PIXEL_LEVEL and pool != "strided" else 3, norm=norm, stride=stride)
             for level, (c_in, c_out) in enumerate(zip((in_channels, *widths), widths, strict=False))
+            for stride in (2 if level and pool == "strided" else 1,)
+        )
+        self.pools = nn.ModuleList(
+            _make_pool(pool, c, 3 if level == WIDE_POOL_LEVEL else 2, pool_options or {})
+            for level, c in enumerate(widths[:-1], 1)
         )
 
     def forward(self, x: Float[Tensor, "b c h w"], levels: int | None = None) -> list[Tensor]:
         """The maps of the first `levels` levels (default all), finest first; level i is about h / 2^i by w / 2^i."""
-        maps = []
+        return self.with_kept(x, levels, ())[0]
+
+    def with_kept(
+        self, x: Float[Tensor, "b c h w"], levels: int | None, keep: Sequence[bool]
+    ) -> tuple[list[Tensor], list[Kept | None]]:
+        """The same, and what the poolings leave behind for unpoolings.
+
+        Args:
+            x: the image.
+            levels: see `forward`.
+            keep: of which level's pooling, finest first; only those of "max" and "lift" leave something.
+
+        Returns:
+            The maps, and for each what the pooling of that level's map kept, None where it was not asked.
+        """
+        maps: list[Tensor] = []
+        kept: list[Kept | None] = []
         for level, block in enumerate(self.convs[:levels]):
             if level:
-                x = F.max_pool2d(x, 3 if level == WIDE_POOL_LEVEL else 2, stride=2)
+                wanted = level <= len(keep) and keep[level - 1]
+                x, held = pool_and_keep(self.pools[level - 1], x) if wanted else (self.pools[level - 1](x), None)
+                kept.append(held)
             x = block(x)
             maps.append(x)
-        return maps
+        return maps, [*kept, None]
+
+
+#: Ways to halve the maps of the papers' trunks.
+TRUNK_POOLS = ("max", "avg", "blur", "strided", "dwt", "lift")
+
+
+def _make_pool(kind: str, channels: int, window: int, options: Mapping[str, Any]) -> nn.Module:
+    """A pooling with the output size of max pooling with a window of 2 or 3."""
+    if kind not in TRUNK_POOLS:
+        raise ValueError(f"pool={kind!r} is not known; give one of {', '.join(TRUNK_POOLS)}")
+    if kind in ("max", "strided"):
+        if options:
+            raise ValueError(f"pool={kind!r} has no options and was given {', '.join(options)}; leave pool_options out")
+        if kind == "max":
+            return nn.MaxPool2d(window, stride=2)
+    pool = nn.Identity() if kind == "strided" else make_pool(kind, channels, **options)
+    side = Side(window, padding=0, dilation=1)
+    return Halved(pool, (side, side), None, pool_first=False)
 
 
 def minimum_size(branches: int) -> int:
@@ -130,10 +193,14 @@ class PaperNet(KeypointNet):
         contrast: see `Preprocess`.
         width: multiplies all channels.
         branch_mask: coarsest branch first, or None for all branches.
+        pool: of the trunk.
+        pool_options: of the pool.
     """
 
     trunk: Trunk
     branch: nn.ModuleList
+    #: Of which level's pooling something is kept for an unpooling, finest first.
+    keeps: tuple[bool, ...] = ()
 
     def __init__(
         self,
@@ -149,6 +216,8 @@ class PaperNet(KeypointNet):
         contrast: Contrast,
         width: float,
         branch_mask: str | None,
+        pool: str,
+        pool_options: Mapping[str, Any] | None,
     ) -> None:
         kind = find_topology(topology)
         if branches not in possible:
@@ -167,18 +236,23 @@ class PaperNet(KeypointNet):
             minimum_size=minimum_size(branches),
         )
         self.widths = widths
-        self.trunk = Trunk(channels, widths, norm)
+        self.trunk = Trunk(channels, widths, norm, pool, pool_options)
 
-    def maps(self, x: Float[Tensor, "b c h w"], branch_mask: str | None) -> tuple[list[Tensor], tuple[bool, ...]]:
-        """Trunk maps down to the coarsest branch in use, and which branches are, both finest first."""
+    def maps(
+        self, x: Float[Tensor, "b c h w"], branch_mask: str | None
+    ) -> tuple[list[Tensor], tuple[bool, ...], list[Kept | None]]:
+        """Trunk maps down to the coarsest branch in use, which branches are, and what was kept; all finest first."""
         used = self.used_branches(x, branch_mask)
         depth = max(level for level, on in enumerate(used) if on) + 1
-        return self.trunk(self.preprocess(x), depth), used[:depth]
+        # What a masked level's pooling kept is of that level's map, and stays unseen like it.
+        keep = [kept and on for kept, on in zip(self.keeps, used, strict=False)]
+        maps, kept = self.trunk.with_kept(self.preprocess(x), depth, keep)
+        return maps, used[:depth], kept
 
     def finish(self, idle: Iterable[nn.Module]) -> None:
         """Initialise, and freeze what the branch mask leaves without a gradient: deep trunk levels and `idle`."""
         self.reset_parameters()
         used = parse_mask(self.branch_mask, self.branches)
         depth = max(level for level, on in enumerate(used) if on) + 1
-        for module in (*self.trunk.convs[depth:], *idle):
+        for module in (*self.trunk.convs[depth:], *self.trunk.pools[depth - 1 :], *idle):
             module.requires_grad_(False)
