@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.config import ClassificationConfig, to_dict
-from snellen.data.class_views import ClassPart, FrameOf, ShiftOf
+from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
 from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
 from snellen.data.views import spread
@@ -93,8 +93,8 @@ def class_robustness(
             errors[kind].append(float((predicted != labels).mean()))
     flips = {}
     for kind, against in PERTURBATIONS.items():
-        frames = [answers(FrameOf(part, kind, f, evaluate.frames))[0] for f in range(evaluate.frames)]
-        flips[kind] = flip_probability(np.stack(frames, axis=1), against=against)
+        predicted, _ = answers(Frames(part, kind, evaluate.frames))
+        flips[kind] = flip_probability(predicted.reshape(len(part), evaluate.frames), against=against)
     first, second = (answers(ShiftOf(part, evaluate.largest_shift, which))[0] for which in (0, 1))
     return {
         "corruptions": errors,
