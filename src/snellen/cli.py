@@ -127,7 +127,11 @@ def _other(arguments: list[str]) -> int:
     elif chosen.verb == "report":
         print(api.report(chosen.run, split=chosen.split))
     elif chosen.verb == "models":
-        _print_or_refuse(api.models(chosen.pattern), chosen.pattern, api.models())
+        from snellen.models import model_task
+
+        names = api.models(chosen.pattern)
+        width = max(map(len, names), default=0)
+        _print_or_refuse([f"{name:<{width}}  {model_task(name)}" for name in names], chosen.pattern, api.models())
     else:
         found = api.recipes(chosen.pattern)
         width = max(map(len, found), default=0)
