@@ -82,10 +82,10 @@ def test_every_name(name):
         assert output.logits.shape == (3, 7)
         assert output.logits.isfinite().all()
         torch.testing.assert_close(model(x[1:2]).logits, output.logits[1:2], rtol=1e-3, atol=1e-4)
-    config = json.loads(json.dumps(model.config))
+    choices = json.loads(json.dumps(model.choices))
     torch.manual_seed(0)
-    again = create_classifier(config["name"], config["classes"], **config["choices"]).eval()
-    assert again.config == model.config
+    again = create_classifier(model.name, **choices).eval()
+    assert (again.name, again.choices) == (model.name, model.choices)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
 
 

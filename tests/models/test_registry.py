@@ -41,12 +41,11 @@ def test_presets_are_the_papers_networks(name, parameters):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_model_is_rebuilt_from_its_config(name):
+def test_a_model_is_rebuilt_from_its_choices(name):
     small = {"width": 0.25} if name in PAPERS else TIMM
     model = create_model(name, keypoints=4, channels=3, **small)
-    config = json.loads(json.dumps(model.config))
-    again = create_model(config["name"], **config["choices"])
-    assert again.config == model.config
+    again = create_model(model.name, **json.loads(json.dumps(model.choices)))
+    assert (again.name, again.choices) == (model.name, model.choices)
     assert list(again.state_dict()) == list(model.state_dict())
     again.load_state_dict(model.state_dict())
     x = torch.rand(1, 1, 32, 32) * 255
@@ -173,7 +172,7 @@ def test_register_model(monkeypatch):
     monkeypatch.setattr(registry, "_PRESETS", dict(registry._PRESETS))
     register_model("wings-small", keypoints=12, width=0.5)
     assert "wings-small" in list_models()
-    assert create_model("wings-small", branches=4).config["name"] == "wings-small"
+    assert create_model("wings-small", branches=4).name == "wings-small"
     assert create_model("wings-small").keypoints == 12
     with pytest.raises(ValueError, match="called 'rcn5' already"):
         register_model("rcn5", keypoints=12)
