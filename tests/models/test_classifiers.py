@@ -194,7 +194,7 @@ def test_pretrained_weights_come_from_a_file(tmp_path):
     assert torch.equal(model.net.conv1[0].weight, donor.conv1[0].weight)
     assert model.choices["contrast"] == "imagenet"
     assert model.net.num_classes == 9
-    fresh = create_classifier("timm:test_resnet", 9, load_pretrained=False, **model.choices)
+    fresh = create_classifier("timm:test_resnet", load_pretrained=False, **model.choices)
     assert not torch.equal(fresh.net.conv1[0].weight, donor.conv1[0].weight)
     with pytest.raises(UnknownChoiceError, match=r"not a file of weights.*safetensors"):
         create_classifier("timm:test_resnet", 9, pretrained=str(tmp_path / "none.safetensors"))

@@ -11,6 +11,7 @@ from snellen.models import (
     create_model,
     list_models,
     model_choices,
+    model_task,
     register_model,
     registry,
 )
@@ -23,7 +24,10 @@ TIMM = {"backbone": "timm:test_resnet", "features": 8}  # timm's smallest, for t
 
 
 def test_list_models():
-    assert list_models() == PRESETS
+    assert list_models(task="keypoints") == PRESETS
+    assert set(PRESETS) < set(list_models())
+    assert {model_task(name) for name in PRESETS} == {"keypoints"}
+    assert model_task("timm:resnet18") == "classification"
     assert list_models("*skip") == ["rcn5-skip", "rcn68-skip"]
     assert list_models("nothing*") == []
 
