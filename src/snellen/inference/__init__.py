@@ -4,5 +4,17 @@ from snellen.inference.classifier import ClassAnswer, Classifier
 from snellen.inference.loading import load, load_localiser
 from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
+from snellen.inference.segmenter import Segmenter
+from snellen.inference.tiles import Segmentation
 
-__all__ = ["ClassAnswer", "Classifier", "Localiser", "Predictions", "load", "load_localiser", "predict_dataset"]
+__all__ = [
+    "ClassAnswer",
+    "Classifier",
+    "Localiser",
+    "Predictions",
+    "Segmentation",
+    "Segmenter",
+    "load",
+    "load_localiser",
+    "predict_dataset",
+]

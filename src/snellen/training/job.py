@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from snellen.config import ClassificationConfig, KeypointConfig, RunConfig
+from snellen.config import ClassificationConfig, KeypointConfig, RunConfig, SegmentationConfig
 from snellen.data import Canvases
 from snellen.training.task import Task
 
@@ -52,4 +52,8 @@ def prepare(config: RunConfig, *, load_pretrained: bool = True) -> Job:
         from snellen.training.class_job import prepare_classes
 
         return prepare_classes(config, load_pretrained=load_pretrained)
+    if isinstance(config, SegmentationConfig):
+        from snellen.training.label_job import prepare_labels
+
+        return prepare_labels(config, load_pretrained=load_pretrained)
     raise TypeError(f"no training is known for {type(config).__name__}")
