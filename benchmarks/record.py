@@ -29,7 +29,15 @@ METRICS = {
     "grid80": ("nme on the paper's 80-grid", "%", 100),
     "point_median_pixels": ("median point error", "px", 1),
     "point_p95_pixels": ("95th percentile point error", "px", 1),
+    "top1": ("top-1 accuracy", "%", 100),
+    "top5": ("top-5 accuracy", "%", 100),
+    "ece": ("expected calibration error", "%", 100),
+    "corruption_error": ("error on corrupted images", "%", 100),
+    "shift_consistency": ("same answer for two shifts", "%", 100),
+    "mean_flip_probability": ("answer changes between frames", "%", 100),
 }
+#: Scores whose interval over images is known, so that a single seed has one; each is its task's main number.
+MAIN = ("nme", "top1")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--metrics", nargs="+", default=["nme"], help=f"{', '.join(METRICS)}, nme:NORMALISER")
+    parser.add_argument(
+        "--metrics", nargs="+", help=f"{', '.join(METRICS)}, nme:NORMALISER; by default the task's main one"
+    )
     parser.add_argument("--note", default="")
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--results", default="results")
@@ -53,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     outcomes = [one_seed(chosen, overrides, seed) for seed in chosen.seeds]
     scores = [s for s, _ in outcomes]
     info = outcomes[-1][1]
-    for metric in chosen.metrics:
-        name, unit, factor, normaliser = _described(metric, scores[0]["normaliser"])
+    for metric in chosen.metrics or [next(m for m in MAIN if m in scores[0])]:
+        name, unit, factor, normaliser = _described(metric, scores[0].get("normaliser", ""))
         values = [factor * _value(s, metric) for s in scores]
-        over_images = [factor * v for v in scores[0]["interval"]] if metric == "nme" else [values[0], values[0]]
+        over_images = [factor * v for v in scores[0]["interval"]] if metric in MAIN else [values[0], values[0]]
         record = Record(
             name=chosen.record,
             metric=name,
@@ -76,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             pretrained=False,
             note=chosen.note,
             seeds=chosen.seeds,
-            extra=_extra(outcomes) if metric == "nme" else {},
+            extra=_extra(outcomes) if metric in MAIN else {},
         )
         add_record(Path(chosen.results) / f"{chosen.record.split('/')[0]}.json", record)
         print(f"{record.name} {name}: {record.mean:.3f} ± {record.spread:.3f} {unit} {values}")
@@ -127,10 +137,15 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
         "calibration_error",
         "other_normalisers",
         "groups",
+        "top1",
+        "top5",
+        "ece",
+        "corruptions",
+        "flip_probability",
     )
     return {
         "scores": [{k: s[k] for k in keep if k in s} for s, _ in outcomes],
-        "box_jitter": first["box_jitter"],
+        **({"box_jitter": first["box_jitter"]} if "box_jitter" in first else {}),
         "parameters": first["parameters"],
         "curves": [i["curve"] for _, i in outcomes],
     }
@@ -174,7 +189,9 @@ def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -
             folder.path, split=chosen.split, robustness=robustness, flip=chosen.flip, decoder=chosen.decoder
         )
     with (folder / "metrics.csv").open(newline="") as file:
-        curve = [[int(r["step"]), float(r["val/nme"])] for r in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        main = next(name for name in rows.fieldnames or [] if name.startswith("val/"))
+        curve = [[int(r["step"]), float(r[main])] for r in rows]
     return scores, {**folder.info(), "curve": curve}
 
 

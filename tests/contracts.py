@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from snellen.config import from_dict
-from snellen.data import CanvasDataset, KeypointDataset, StepBatches, build_dataset, evaluation_loader, training_loader
+from snellen.data import KeypointDataset, StepBatches, evaluation_loader, training_loader
 from snellen.models import KeypointOutput
 from snellen.models.base import KeypointNet
+from snellen.training.job import prepare
 
 #: torch 2.9's exporter takes the evenness of an example's sides for a rule; newer ones leave height and width open.
 exports_any_size = pytest.mark.skipif(
@@ -270,25 +271,17 @@ class DatasetContract:
 class TaskContract:
     """Training tasks: what `settings` describes can be trained, and the loss falls on a batch seen again and again."""
 
-    #: Nested settings of a run, as in a recipe.
-    settings: dict
-
-    def make_task(self, config, schema):
+    def settings(self, tmp_path):
+        """Nested settings of a run, as in a recipe, on data written below `tmp_path`."""
         raise NotImplementedError
 
     @pytest.fixture
     def task_and_batches(self, tmp_path):
-        config = from_dict(self.prepare(tmp_path))
-        data = build_dataset(config.data, "train")
-        canvases = CanvasDataset(data, config.data.canvas, config.augment, seed=config.seed)
-        batches = training_loader(canvases, StepBatches(len(canvases), 8, 2, seed=0))
-        task = self.make_task(config, data.schema)
+        job = prepare(from_dict(self.settings(tmp_path)))
+        batches = training_loader(job.train_set, StepBatches(len(job.train_set), 8, 2, seed=0))
         logged = {}
-        task.log = lambda name, value, **_: logged.__setitem__(name, float(torch.as_tensor(value).detach()))
-        return task, list(batches), list(evaluation_loader(canvases, 8)), logged
-
-    def prepare(self, tmp_path):
-        return self.settings
+        job.task.log = lambda name, value, **_: logged.__setitem__(name, float(torch.as_tensor(value).detach()))
+        return job.task, list(batches), list(evaluation_loader(job.val_set, 8)), logged
 
     def test_step_gives_a_finite_loss_and_every_gradient(self, task_and_batches):
         task, batches, _, logged = task_and_batches
@@ -308,13 +301,17 @@ class TaskContract:
             losses.append(loss.item())
         assert losses[-1] < 0.8 * losses[0]
 
-    def test_validation_logs_loss_and_a_normalised_error(self, task_and_batches):
+    def test_a_validation_logs_the_metrics_that_the_task_names(self, task_and_batches):
         task, _, validation, logged = task_and_batches
         task.model.eval()
+        task.on_validation_epoch_start()
         with torch.no_grad():
-            task.validation_step(validation[0], 0)
-        assert np.isfinite(logged["val/loss"])
-        assert logged["val/nme"] > 0
+            for i, batch in enumerate(validation):
+                task.validation_step(batch, i)
+        task.on_validation_epoch_end()
+        assert all(np.isfinite(logged[name]) for name in task.metrics)
+        assert logged["val/loss"] > 0
+        assert f"{100 * logged[task.metrics[0]]:.2f} %" in task.progress(logged)
 
     def test_optimiser_holds_every_trained_parameter_once(self, task_and_batches):
         task, _, _, _ = task_and_batches

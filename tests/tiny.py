@@ -51,3 +51,34 @@ def write_recipe(root: Path, out: Path, **train: Any) -> Path:
     file = root / "discs.yaml"
     file.write_text(yaml.safe_dump(recipe(root, out, **train)))
     return file
+
+
+def write_classes(root: Path, count: int = 10, seed: int = 0) -> Path:
+    """Folders train and test of 16-pixel pictures of two classes: brighter above, brighter below."""
+    rng = np.random.default_rng(seed)
+    for part in ("train", "test"):
+        for name, above in (("above", 200), ("below", 60)):
+            folder = root / part / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                picture = np.full((16, 16, 3), 260 - above)
+                picture[:8] = above
+                noise = rng.integers(-20, 21, picture.shape)
+                Image.fromarray((picture + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+def class_recipe(root: Path, out: Path, **train: Any) -> dict[str, Any]:
+    """Settings of a run over `write_classes` data: a second or two on one core."""
+    return {
+        "task": "classification",
+        "recipe": "halves",
+        "out": str(out),
+        "data": {"format": "folders", "root": str(root), "val_share": 0.4, "canvas": [16, 16]},
+        "augment": {"shift": 0.05, "erase": 0.2},
+        "model": {"name": "resnet20", "choices": {"width": 0.5}},
+        "train": {
+            "steps": 12, "batch_size": 8, "lr": 0.01, "schedule": "one-cycle", "validate_every": 6, "threads": 1, **train,
+        },
+        "evaluate": {"robust_images": 4, "corruptions": ["contrast", "gaussian_noise"], "frames": 3, "largest_shift": 2},
+    }  # fmt: skip

@@ -118,11 +118,20 @@ def _other(arguments: list[str]) -> int:
             flip=chosen.flip,
             decoder=chosen.decoder,
         )
-        print(json.dumps(scores, indent=2) if chosen.json else _sentence(scores))
+        if chosen.json:
+            print(json.dumps(scores, indent=2))
+        else:
+            from snellen.evaluation.sentences import in_words
+
+            print(in_words(scores))
     elif chosen.verb == "report":
         print(api.report(chosen.run, split=chosen.split))
     elif chosen.verb == "models":
-        _print_or_refuse(api.models(chosen.pattern), chosen.pattern, api.models())
+        from snellen.models import model_task
+
+        names = api.models(chosen.pattern)
+        width = max(map(len, names), default=0)
+        _print_or_refuse([f"{name:<{width}}  {model_task(name)}" for name in names], chosen.pattern, api.models())
     else:
         found = api.recipes(chosen.pattern)
         width = max(map(len, found), default=0)
@@ -136,25 +145,6 @@ def _print_or_refuse(lines: list[str], pattern: str, known: Any) -> None:
             f"nothing is called {pattern!r}{nearest(pattern, known)}; patterns may hold * and ?, and * lists all"
         )
     print("\n".join(lines))
-
-
-def _sentence(scores: dict[str, Any]) -> str:
-    def percent(value: float | None, digits: int = 2) -> str:
-        return "not known" if value is None else f"{100 * value:.{digits}f} %"
-
-    def pixels(value: float | None) -> str:
-        return "not known" if value is None else f"{value:.2f} px"
-
-    low, high = (percent(v) for v in scores["interval"])
-    of_groups = ", ".join(f"{name} {percent(g['nme'])} ({g['images']} images)" for name, g in scores["groups"].items())
-    return (
-        f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {percent(scores['nme'])} of "
-        f"{scores['normaliser']} (95 % interval {low} to {high}), median {percent(scores['median'])}, "
-        f"failures above {100 * scores['failure_threshold']:g} %: {percent(scores['failure_rate'], 1)}\n"
-        f"points: median {pixels(scores['point_median_pixels'])}, 95th percentile {pixels(scores['point_p95_pixels'])}; "
-        f"confidence is off by {percent(scores['calibration_error'], 1)} (expected calibration error)"
-        + (f"\ngroups: {of_groups}" if of_groups else "")
-    )
 
 
 def _train(arguments: list[str]) -> int:

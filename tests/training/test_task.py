@@ -16,11 +16,8 @@ from tiny import recipe, write_discs
 
 
 class TestKeypointTask(TaskContract):
-    def prepare(self, tmp_path):
+    def settings(self, tmp_path):
         return recipe(write_discs(tmp_path / "data"), tmp_path)
-
-    def make_task(self, config, schema):
-        return KeypointTask(build_model(config, schema), config, schema)
 
     def test_l2_terms_are_added_as_the_paper_writes_them(self, task_and_batches):
         task, batches, _, _ = task_and_batches

@@ -133,7 +133,7 @@ class ClassEvaluateConfig(EvaluateConfig):
         largest_shift: pixels of the canvas, for the consistency of answers under shifts.
     """
 
-    robust_images: int = 1000
+    robust_images: int = 500
     corruptions: tuple[str, ...] = ()
     frames: int = 9
     largest_shift: int = 4

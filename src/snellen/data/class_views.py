@@ -1,12 +1,14 @@
-"""Classification data made from other data: some of the images, frames of perturbation sequences, shifted images."""
+"""Classification data made from other data: some of the images, perturbation sequences, shifted images."""
 
 from collections.abc import Sequence
-from itertools import islice
+
+from jaxtyping import UInt8
+from torch import Tensor
 
 from snellen.data.classes import ClassificationDataset, LabelledImage
 from snellen.data.corruptions import perturb, shift_pair
 
-__all__ = ["ClassPart", "FrameOf", "ShiftOf"]
+__all__ = ["ClassPart", "Frames", "ShiftOf"]
 
 
 class ClassPart:
@@ -33,24 +35,34 @@ class ClassPart:
         return self.data[self.indices[index]]
 
 
-class FrameOf(ClassPart):
-    """Each image's frame number `frame` of its perturbation sequence (data/corruptions.py).
+class Frames:
+    """The perturbation sequences of all images (data/corruptions.py), one after the other: a frame is an image.
 
     Args:
         data: the data set.
         kind: of the perturbation.
-        frame: 0 is the image itself.
-        frames: length of the sequences.
+        frames: length of a sequence; its first frame is the image itself.
     """
 
-    def __init__(self, data: ClassificationDataset, kind: str, frame: int, frames: int) -> None:
-        super().__init__(data)
-        self.kind, self.frame, self.frames = kind, frame, frames
+    def __init__(self, data: ClassificationDataset, kind: str, frames: int) -> None:
+        self.data, self.classes, self.kind, self.frames = data, data.classes, kind, frames
+        # The sequence made last: frames are asked for in order, and making one makes all before it.
+        self._made: tuple[int, list[UInt8[Tensor, "c h w"]]] = (-1, [])
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the frames, file#frame."""
+        return [f"{name}#{frame}" for name in self.data.names for frame in range(self.frames)]
+
+    def __len__(self) -> int:
+        return len(self.data) * self.frames
 
     def __getitem__(self, index: int) -> LabelledImage:
-        clean = super().__getitem__(index)
-        sequence = perturb(clean.image, self.kind, self.frames, index=index)
-        return LabelledImage(next(islice(sequence, self.frame, None)), clean.label, clean.name)
+        position, frame = divmod(index, self.frames)
+        clean = self.data[position]
+        if self._made[0] != position:
+            self._made = position, list(perturb(clean.image, self.kind, self.frames, index=position))
+        return LabelledImage(self._made[1][frame], clean.label, f"{clean.name}#{frame}")
 
 
 class ShiftOf(ClassPart):

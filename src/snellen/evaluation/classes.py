@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snellen.config import ClassificationConfig, to_dict
-from snellen.data.class_views import ClassPart, FrameOf, ShiftOf
+from snellen.config import ClassificationConfig
+from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
 from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
-from snellen.evaluation.history import read_history
+from snellen.evaluation.history import run_facts
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
 from snellen.training.calibration import reliability
@@ -93,8 +93,8 @@ def class_robustness(
             errors[kind].append(float((predicted != labels).mean()))
     flips = {}
     for kind, against in PERTURBATIONS.items():
-        frames = [answers(FrameOf(part, kind, f, evaluate.frames))[0] for f in range(evaluate.frames)]
-        flips[kind] = flip_probability(np.stack(frames, axis=1), against=against)
+        predicted, _ = answers(Frames(part, kind, evaluate.frames))
+        flips[kind] = flip_probability(predicted.reshape(len(part), evaluate.frames), against=against)
     first, second = (answers(ShiftOf(part, evaluate.largest_shift, which))[0] for which in (0, 1))
     return {
         "corruptions": errors,
@@ -128,7 +128,7 @@ def _record(
     robust: dict[str, Any],
 ) -> ClassRecord:
     """Everything the report shows, so that it can be drawn again without the data."""
-    p, info = probabilities(logits), folder.info()
+    p = probabilities(logits)
     predicted, sure = p.argmax(axis=1), p.max(axis=1)
     right = predicted == labels
     chosen = {
@@ -143,7 +143,6 @@ def _record(
         for kind, indices in chosen.items() for i in indices
     ]  # fmt: skip
     return ClassRecord(
-        run=folder.path.name,
         dataset=config.data.format,
         split=split,
         classes=list(data.classes),
@@ -153,14 +152,5 @@ def _record(
         robustness=robust,
         samples=samples,
         canvas=config.data.canvas,
-        config=to_dict(config),
-        command=str(info.get("command", "")),
-        versions={
-            **info.get("versions", {}),
-            **{k: str(info[k]) for k in ("hardware", "device", "commit") if k in info},
-        },
-        train_seconds=info.get("train_seconds"),
-        steps=info.get("steps"),
-        parameters=info.get("parameters"),
-        history=read_history(folder),
+        **run_facts(folder, config),
     )

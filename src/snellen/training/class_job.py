@@ -1,14 +1,12 @@
 """The images, network and card of a training of a classifier."""
 
-import torch
-
 from snellen.config import ClassificationConfig, ConfigError
 from snellen.data.class_build import build_classification
 from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
-from snellen.models import ClassNet, create_model
+from snellen.models import ClassNet
 from snellen.training.class_task import ClassTask
-from snellen.training.job import Job
+from snellen.training.job import Job, make_model
 
 __all__ = ["class_images", "prepare_classes"]
 
@@ -39,15 +37,7 @@ def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = Tru
     """What `snellen.training.job.prepare` answers for classification."""
     data, canvas = config.data, config.data.canvas
     train, val = (class_images(config, split) for split in ("train", "val"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = create_model(
-            config.model.name,
-            load_pretrained=load_pretrained,
-            **{"classes": len(train.classes), "channels": data.channels, **config.model.choices},
-        )
-    if not isinstance(model, ClassNet):
-        raise ConfigError(f"model.name {config.model.name!r} does not classify; list models with: snellen models")
+    model: ClassNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))
     if min(canvas) < model.minimum_size:
         raise ConfigError(
             f"data.canvas {list(canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"

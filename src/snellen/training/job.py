@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from snellen.config import ClassificationConfig, KeypointConfig, RunConfig, SegmentationConfig
+import torch
+
+from snellen.config import ClassificationConfig, ConfigError, KeypointConfig, RunConfig, SegmentationConfig
 from snellen.data import Canvases
+from snellen.models import create_model, model_task
 from snellen.training.task import Task
 
-__all__ = ["Job", "prepare"]
+__all__ = ["Job", "make_model", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,28 @@ class Job:
     def config(self) -> RunConfig:
         """The run."""
         return self.task.config
+
+
+def make_model(config: RunConfig, *, load_pretrained: bool, **answers: Any) -> Any:
+    """The model of a run, its weights drawn from the run's seed.
+
+    Args:
+        config: the run.
+        load_pretrained: see `snellen.create_model`.
+        answers: choices that the data decide, such as how many classes there are; the run's own go before them.
+
+    Raises:
+        ConfigError: for a model of another task.
+    """
+    name, choices = config.model.name, {"channels": config.data.channels, **answers, **config.model.choices}
+    task = model_task(name)
+    if task != config.task:
+        raise ConfigError(
+            f"model.name {name!r} is for {task}, not {config.task}; list models with their tasks: snellen models"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return create_model(name, load_pretrained=load_pretrained, **choices)
 
 
 def prepare(config: RunConfig, *, load_pretrained: bool = True) -> Job:

@@ -4,13 +4,12 @@ import logging
 import re
 
 import numpy as np
-import torch
 
 from snellen.config import ConfigError, KeypointConfig
 from snellen.data import CanvasDataset, KeypointDataset, build_dataset
 from snellen.keypoints import Schema
-from snellen.models import KeypointNet, create_model
-from snellen.training.job import Job
+from snellen.models import KeypointNet
+from snellen.training.job import Job, make_model
 from snellen.training.keypoint_task import KeypointTask
 
 __all__ = ["build_model", "prepare_keypoints"]
@@ -50,13 +49,8 @@ def prepare_keypoints(config: KeypointConfig, *, load_pretrained: bool = True) -
 
 
 def build_model(config: KeypointConfig, schema: Schema, *, load_pretrained: bool = True) -> KeypointNet:
-    """The model of a configuration, its weights drawn from the run's seed; see `create_model` for `load_pretrained`."""
-    choices = {"channels": config.data.channels, "keypoints": len(schema), **config.model.choices}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = create_model(config.model.name, load_pretrained=load_pretrained, **choices)
-    if not isinstance(model, KeypointNet):
-        raise ConfigError(f"model.name {config.model.name!r} finds no keypoints; list models with: snellen models")
+    """The model of a configuration for the points of a schema; see `make_model`."""
+    model: KeypointNet = make_model(config, load_pretrained=load_pretrained, keypoints=len(schema))
     return model
 
 

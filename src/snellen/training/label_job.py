@@ -8,8 +8,8 @@ from torch import Tensor
 
 from snellen.config import AugmentConfig, ConfigError, SegmentationConfig
 from snellen.data import DataError, MaskImages, SegmentationCanvas, SegmentationDataset, build_segmentation
-from snellen.models import LabelNet, create_model
-from snellen.training.job import Job
+from snellen.models import LabelNet
+from snellen.training.job import Job, make_model
 from snellen.training.label_task import LabelTask
 from snellen.training.segmentation import label_counts, median_frequency_weights
 
@@ -51,15 +51,7 @@ def prepare_labels(config: SegmentationConfig, *, load_pretrained: bool = True) 
             raise DataError(
                 f"{images.source}: no pixel of the {split} split has a class; correct the masks or data.ignore"
             )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = create_model(
-            config.model.name,
-            load_pretrained=load_pretrained,
-            **{"classes": len(train.classes), "channels": data.channels, **config.model.choices},
-        )
-    if not isinstance(model, LabelNet):
-        raise ConfigError(f"model.name {config.model.name!r} does not label pixels; list models with: snellen models")
+    model: LabelNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))
     if model.classes != len(train.classes):
         raise ConfigError(
             f"model.choices.classes is {model.classes}, but the data have {len(train.classes)} classes; leave it out"

@@ -60,8 +60,7 @@ class Task(LightningModule):
         # Channels last runs convolutions faster on a CPU, and suits tensor cores.
         self.model = model.to(memory_format=torch.channels_last)
         self.config = config
-        lift = {"lift/predict": config.train.lift_predict, "lift/update": config.train.lift_update}
-        self._auxiliary = {name: weight for name, weight in lift.items() if weight}
+        self._auxiliary = {"lift/predict": config.train.lift_predict, "lift/update": config.train.lift_update}
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule of the configuration."""
@@ -83,7 +82,7 @@ class Task(LightningModule):
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         """One update's loss, with the layers' own losses where their weights are not zero."""
-        if self._auxiliary:
+        if any(self._auxiliary.values()):
             with auxiliary_losses(self.model) as found:
                 loss = self.loss(batch)
             loss = loss + found.total(self._auxiliary)

@@ -1,0 +1,48 @@
+"""What `snellen evaluate` says of the scores of each task."""
+
+from typing import Any
+
+__all__ = ["in_words"]
+
+
+def in_words(scores: dict[str, Any]) -> str:
+    """The scores of `snellen.evaluate` in one or a few lines."""
+    if scores["task"] == "classification":
+        return _of_classes(scores)
+    return _of_keypoints(scores)
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "not known" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _of_classes(scores: dict[str, Any]) -> str:
+    low, high = (_percent(v) for v in scores["interval"])
+    text = (
+        f"{scores['data']} {scores['split']}, {scores['images']} images: top-1 accuracy {_percent(scores['top1'])} "
+        f"(95 % interval {low} to {high}), top-5 {_percent(scores['top5'])}; "
+        f"confidence is off by {_percent(scores['ece'], 1)} (expected calibration error)"
+    )
+    if "corruption_error" in scores:
+        text += (
+            f"\non {scores['robust_images']} images: error {_percent(scores['corruption_error'])} where they are corrupted, "
+            f"the answer changes between {_percent(scores['mean_flip_probability'])} of the frames of perturbation sequences, "
+            f"and is the same for two shifts of {_percent(scores['shift_consistency'], 1)}"
+        )
+    return text
+
+
+def _of_keypoints(scores: dict[str, Any]) -> str:
+    def pixels(value: float | None) -> str:
+        return "not known" if value is None else f"{value:.2f} px"
+
+    low, high = (_percent(v) for v in scores["interval"])
+    of_groups = ", ".join(f"{name} {_percent(g['nme'])} ({g['images']} images)" for name, g in scores["groups"].items())
+    return (
+        f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {_percent(scores['nme'])} of "
+        f"{scores['normaliser']} (95 % interval {low} to {high}), median {_percent(scores['median'])}, "
+        f"failures above {100 * scores['failure_threshold']:g} %: {_percent(scores['failure_rate'], 1)}\n"
+        f"points: median {pixels(scores['point_median_pixels'])}, 95th percentile {pixels(scores['point_p95_pixels'])}; "
+        f"confidence is off by {_percent(scores['calibration_error'], 1)} (expected calibration error)"
+        + (f"\ngroups: {of_groups}" if of_groups else "")
+    )

@@ -1,0 +1,171 @@
+"""Training, scoring and using a classifier, from a folder of images to the report."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from contracts import TaskContract
+from snellen import api, cli
+from snellen.config import ConfigError, from_dict, override
+from snellen.evaluation.class_record import ClassRecord
+from snellen.evaluation.report_classes import render_class_report
+from snellen.inference import Classifier, load, load_localiser
+from snellen.training.classification import summarise_classes
+from snellen.training.fit import fit
+from snellen.training.job import prepare
+from tiny import class_recipe, write_classes
+
+
+class TestClassTask(TaskContract):
+    def settings(self, tmp_path):
+        return class_recipe(write_classes(tmp_path / "data"), tmp_path)
+
+    def test_label_smoothing_is_torchs(self, task_and_batches):
+        task, batches, _, _ = task_and_batches
+        task.model.eval()
+        task.config = override({**self.settings_of(task)}, {"train.label_smoothing": 0.2})
+        logits = task.model(batches[0].image).logits
+        target = F.one_hot(batches[0].label, 2) * 0.8 + 0.1
+        expected = -(target * logits.log_softmax(1)).sum(1).mean()
+        assert task.loss(batches[0]).item() == pytest.approx(expected.item(), rel=1e-5)
+
+    @staticmethod
+    def settings_of(task):
+        from snellen.config import to_dict
+
+        return to_dict(task.config)
+
+    def test_regularisers_of_lift_are_added_with_their_weights(self, tmp_path):
+        settings = self.settings(tmp_path)
+        settings["model"] = {"name": "vgg13-w16", "choices": {"pool": "lift", "pool_options": {"zero_init": False}}}
+        settings["data"]["canvas"] = [32, 32]
+        losses = []
+        for weight in (0.0, 0.1, 0.2):
+            job = prepare(from_dict({**settings, "train": {**settings["train"], "lift_predict": weight}}))
+            job.task.log = lambda *_, **__: None
+            batch = job.train_set.batch(**{k: v[None] for k, v in job.train_set[0].items()})
+            batch = type(batch)(**{k: torch.cat([v, v]) for k, v in vars(batch).items()})
+            losses.append(job.task.training_step(batch, 0).item())
+        first, second = losses[1] - losses[0], losses[2] - losses[0]
+        assert first > 1e-4
+        assert second == pytest.approx(2 * first, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("halves")
+    return fit(from_dict(class_recipe(write_classes(folder / "data"), folder, steps=40, validate_every=20))).path
+
+
+def test_the_run_learns_and_logs_its_metrics(run):
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in rows] == [20, 40]
+    assert float(rows[-1]["val/top1"]) == 1.0
+    card = json.loads((run / "model.json").read_text())
+    assert card["task"] == "classification"
+    assert card["classes"] == ["above", "below"]
+    assert card["model"]["choices"]["classes"] == 2
+
+
+def test_the_same_seed_gives_the_same_bytes(run, tmp_path):
+    root = from_dict(class_recipe(run, tmp_path)).data.root
+    again = fit(from_dict(class_recipe(write_classes(tmp_path / "data"), tmp_path, steps=40, validate_every=20))).path
+    assert root
+    assert (again / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_predictions_are_probabilities_of_named_classes(run):
+    model = load(run)
+    assert isinstance(model, Classifier)
+    picture = np.full((24, 24, 3), 60, np.uint8)
+    picture[:12] = 200
+    above, below = model.predict([picture, Image.fromarray(picture[::-1].copy())])
+    assert (above.name, below.name) == ("above", "below")
+    assert above.probabilities.sum() == pytest.approx(1)
+    assert above.score == above.probabilities.max() > 0.5
+    assert model.predict([]) == []
+
+
+def test_scores_are_those_of_its_own_logits(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
+    scores = api.evaluate(run, split="test")
+    model = load(run)
+    from snellen.training.class_job import class_images
+    from snellen.training.runs import RunFolder
+
+    logits, labels = model.logits_of(class_images(RunFolder(run).config(), "test"))
+    expected = summarise_classes(logits, labels)
+    assert scores["top1"] == expected.top1
+    assert scores["images"] == 20
+    assert scores["ece"] == pytest.approx(expected.ece)
+    assert set(scores["corruptions"]) == {"contrast", "gaussian_noise"}
+    assert all(len(errors) == 5 for errors in scores["corruptions"].values())
+    assert 0 <= scores["mean_flip_probability"] <= 1
+    assert 0 <= scores["shift_consistency"] <= 1
+    assert scores["robust_images"] == 4
+    line = json.loads((run / "test-evaluations.jsonl").read_text().splitlines()[-1])
+    assert (line["metric"], line["value"]) == ("top1", scores["top1"])
+    stored = json.loads((run / "evaluation-test.json").read_text())["scores"]
+    assert stored["top1"] == scores["top1"]
+
+
+def test_flip_averages_the_logits_of_both_images(run):
+    model = load(run)
+    x = 255 * torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    plain, mirrored = model.logits(x), model.logits(x.flip(-1))
+    model.flip = True
+    torch.testing.assert_close(model.logits(x), (plain + mirrored) / 2)
+
+
+def test_command_line_and_report(run, capsys):
+    assert cli.main(["evaluate", str(run), "--no-robustness"]) == 0
+    assert "top-1 accuracy" in capsys.readouterr().out
+    assert cli.main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "Top-1 accuracy" in page
+    assert "Corruptions were not measured." in page
+    assert cli.main(["evaluate", str(run), "--decoder", "argmax"]) == 1
+    assert "leave --decoder out" in capsys.readouterr().err
+
+
+def test_the_report_shows_its_record(run):
+    api.evaluate(run)
+    record = ClassRecord.load(run / "predictions-val.json")
+    page = render_class_report(record)
+    assert "<script" not in page
+    assert 'src="http' not in page
+    assert record.robustness
+    for change in ("scores", "robustness", "history", "calibration"):
+        assert render_class_report(_changed(record, change)) != page, change
+
+
+def _changed(record, name):
+    import dataclasses
+
+    value = getattr(record, name)
+    if name == "scores":
+        value = {**value, "top1": value["top1"] / 2}
+    elif name == "robustness":
+        value = {**value, "corruptions": {k: [v / 2 + 0.1 for v in e] for k, e in value["corruptions"].items()}}
+    elif name == "history":
+        value = [{**row, "val/top1": row["val/top1"] / 3} for row in value]
+    else:
+        value = dataclasses.replace(value, accuracy=1 - value.accuracy, ece=math.sqrt(0.1))
+    return dataclasses.replace(record, **{name: value})
+
+
+def test_models_of_other_tasks_are_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match="finds no keypoints"):
+        load_localiser(run)
+    settings = class_recipe(write_classes(tmp_path / "data"), tmp_path)
+    with pytest.raises(ConfigError, match="'rcn5' is for keypoints, not classification"):
+        prepare(from_dict({**settings, "model": {"name": "rcn5"}}))
+    with pytest.raises(ConfigError, match=r"needs data\.root"):
+        prepare(from_dict({**settings, "data": {"format": "folders"}}))
