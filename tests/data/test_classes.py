@@ -20,7 +20,7 @@ from snellen.data import (
     TorchvisionCIFAR,
     build_classification,
 )
-from snellen.data.class_build import held_out
+from snellen.data.splits import held_out
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

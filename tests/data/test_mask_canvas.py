@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 from masks import write_segnet
 from snellen.config import AugmentConfig
-from snellen.data import StepBatches
+from snellen.data import StepBatches, evaluation_loader, training_loader
 from snellen.data.augment import keyed_generator
-from snellen.data.mask_canvas import LabelBatch, SegmentationCanvas, draw_view, label_loader, move_labels, move_pair
+from snellen.data.mask_canvas import LabelBatch, SegmentationCanvas, draw_view, move_labels, move_pair
 from snellen.data.mask_formats import build_segmentation
 from snellen.data.masks import LabelMap
 from snellen.geometry import compose, hflip, scaling, transform_points, translation
@@ -164,7 +164,7 @@ def test_a_draw_depends_on_seed_epoch_and_index_alone():
 
 def test_batches_and_workers():
     data, batches = SegmentationCanvas(Patches(), (16, 20), MOVES), StepBatches(6, 4, 3)
-    alone, helped = (list(label_loader(data, batches, workers=n)) for n in (0, 1))
+    alone, helped = (list(training_loader(data, batches, workers=n)) for n in (0, 1))
     assert len(alone) == 3
     assert all(same(vars(a), vars(b)) for a, b in zip(alone, helped, strict=True))
     assert isinstance(alone[0], LabelBatch)
@@ -172,13 +172,13 @@ def test_batches_and_workers():
     assert alone[0].labels.dtype == torch.int64
     moved = alone[0].to(torch.device("cpu"))
     assert same(vars(moved), vars(alone[0]))
-    in_order = torch.cat([batch.index for batch in label_loader(data, 4)])
+    in_order = torch.cat([batch.index for batch in evaluation_loader(data, 4)])
     assert in_order.tolist() == list(range(6))
 
 
 def test_files_become_batches(tmp_path):
     data = build_segmentation("segnet", write_segnet(tmp_path, {"train": 3, "val": 1}), "train")
-    batch = next(iter(label_loader(SegmentationCanvas(data, (6, 8), AugmentConfig()), 3)))
+    batch = next(iter(evaluation_loader(SegmentationCanvas(data, (6, 8), AugmentConfig()), 3)))
     assert torch.equal(batch.labels, torch.stack([data[i].labels for i in range(3)]).long())
 
 

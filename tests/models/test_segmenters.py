@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from snellen.models import UnknownChoiceError, UnknownModelError
+from snellen.models import UnknownChoiceError, UnknownModelError, create_model, list_models, model_choices, model_task
 from snellen.models.outputs import LabelOutput
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
 from snellen.models.smp import SmpNet
@@ -18,8 +18,13 @@ def canvases(*size, batch=2):
 
 
 def test_names():
-    assert SMALL == ["deeplabv3plus-small", "segnet-small", "unet-small"]
+    assert SMALL == ["segnet-small", "smp-deeplabv3plus-small", "smp-unet-small"]
     assert list_segmenters("seg*") == ["segnet", "segnet-small", "segnet13"]
+    assert list_models(task="segmentation") == list_segmenters()
+    assert {model_task(name) for name in list_segmenters()} == {"segmentation"}
+    assert model_choices("segnet", classes=4) == {"classes": 4, **segmenter_choices("segnet")}
+    # A name means one network.
+    assert len(list_models()) == sum(len(list_models(task=t)) for t in ("keypoints", "classification", "segmentation"))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -33,14 +38,13 @@ def test_small_ones_are_small_take_any_size_and_are_built_again_by_their_choices
         assert output.logits.shape == (2, 11, *size)
         assert output.logits.isfinite().all()
     assert net(canvases(32, 32)[:, :1]).logits.shape == (2, 11, 32, 32)  # a grey canvas for a colour network
-    card = json.loads(json.dumps(net.config))
-    again = create_segmenter(card["name"], 11, **card["choices"]).eval()
+    again = create_model(name, **json.loads(json.dumps(net.choices))).eval()
     again.load_state_dict(net.state_dict())
     assert again.choices == net.choices
     assert torch.equal(again(canvases(45, 61)).logits, net(canvases(45, 61)).logits)
 
 
-@pytest.mark.parametrize("name", ["unet-small", "deeplabv3plus-small"])
+@pytest.mark.parametrize("name", ["smp-unet-small", "smp-deeplabv3plus-small"])
 def test_packages_networks_train(name):
     torch.manual_seed(0)
     net = create_segmenter(name, 4, channels=1).train()
@@ -49,7 +53,7 @@ def test_packages_networks_train(name):
 
 
 def test_padded_networks_are_exported():
-    net, x = create_segmenter("deeplabv3plus-small", 4).eval(), canvases(45, 61)
+    net, x = create_segmenter("smp-deeplabv3plus-small", 4).eval(), canvases(45, 61)
     program = torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     wider = canvases(45, 61, batch=3)
     torch.testing.assert_close(program.module()(wider).logits, net(wider).logits, rtol=1e-3, atol=1e-3)
@@ -63,7 +67,10 @@ def test_padding_changes_nothing_where_none_is_needed():
 
 def test_poolings_of_an_encoder_can_be_exchanged():
     torch.manual_seed(0)
-    plain, lifted = create_segmenter("unet", 3, features=4), create_segmenter("unet", 3, features=4, pool="lift")
+    plain, lifted = (
+        create_segmenter("smp-unet", 3, features=4),
+        create_segmenter("smp-unet", 3, features=4, pool="lift"),
+    )
     names = {type(m).__name__ for m in lifted.modules()}
     assert "LiftDown2d" in names
     assert "MaxPool2d" not in names
@@ -71,7 +78,7 @@ def test_poolings_of_an_encoder_can_be_exchanged():
 
 
 def test_deeplab_says_why_one_image_is_too_few():
-    net = create_segmenter("deeplabv3plus-small", 3).train()
+    net = create_segmenter("smp-deeplabv3plus-small", 3).train()
     with pytest.raises(ValueError, match="batch of one image"):
         net(canvases(32, 32, batch=1))
     assert net.eval()(canvases(32, 32, batch=1)).logits.shape == (1, 3, 32, 32)
@@ -81,8 +88,8 @@ def test_choices_are_resolved():
     assert segmenter_choices("segnet")["encoder"] == "vgg16"
     assert segmenter_choices("segnet", pool="lift")["unpool"] == "lift"
     assert segmenter_choices("segnet", pool="blur")["unpool"] == "nearest"
-    assert segmenter_choices("unet")["pool"] == "own"
-    assert segmenter_choices("deeplabv3plus")["features"] == 256
+    assert segmenter_choices("smp-unet")["pool"] == "own"
+    assert segmenter_choices("smp-deeplabv3plus")["features"] == 256
     assert segmenter_choices("segnet", width=1)["width"] == 1.0
     for name in list_segmenters():
         choices = segmenter_choices(name)
@@ -103,16 +110,23 @@ def test_choices_are_resolved():
         ("segnet", {"channels": 2}, UnknownChoiceError, "channels=2"),
         ("segnet", {"contrast": "fxed"}, UnknownChoiceError, "nearest: fixed"),
         ("segnet", {"pool_options": 3}, UnknownChoiceError, "pool_options=3"),
-        ("unet", {"unpool": "lift"}, UnknownChoiceError, "unpool='lift' makes no sense with decoder='unet'"),
-        ("unet", {"width": 0.5}, UnknownChoiceError, "width=0.5 makes no sense"),
-        ("unet", {"features": 0}, UnknownChoiceError, "features=0"),
-        ("unet", {"encoder": "resnet19"}, UnknownChoiceError, "nearest: resnet18"),
-        ("unet", {"encoder": "timm:resnet1"}, UnknownChoiceError, "encoder='timm:resnet1' cannot be used by unet"),
-        ("unet", {"pool_options": {"kernel_size": 3}}, UnknownChoiceError, "pool_options are for another pool"),
-        ("deeplabv3plus", {"pool": "lift"}, UnknownChoiceError, "dilations"),
+        ("smp-unet", {"unpool": "lift"}, UnknownChoiceError, "unpool='lift' makes no sense with decoder='unet'"),
+        ("smp-unet", {"width": 0.5}, UnknownChoiceError, "width=0.5 makes no sense"),
+        ("smp-unet", {"features": 0}, UnknownChoiceError, "features=0"),
+        ("smp-unet", {"encoder": "resnet19"}, UnknownChoiceError, "nearest: resnet18"),
+        ("smp-unet", {"encoder": "timm:resnet1"}, UnknownChoiceError, "encoder='timm:resnet1' cannot be used by unet"),
+        ("smp-unet", {"pool_options": {"kernel_size": 3}}, UnknownChoiceError, "pool_options are for another pool"),
+        ("smp-deeplabv3plus", {"pool": "lift"}, UnknownChoiceError, "dilations"),
     ],
 )
 def test_what_does_not_exist_is_refused_in_one_sentence(name, choices, error, says):
     with pytest.raises(error, match=says) as raised:
         create_segmenter(name, 3, **choices)
     assert "\n" not in str(raised.value)
+
+
+def test_a_network_needs_its_number_of_labels():
+    with pytest.raises(UnknownChoiceError, match="needs classes=N"):
+        create_model("segnet-small")
+    with pytest.raises(UnknownChoiceError, match="classes=0"):
+        create_model("segnet-small", classes=0)

@@ -28,6 +28,7 @@ from snellen.config.segmentation import (
     SegmentationEvaluateConfig,
     SegmentationTrainConfig,
 )
+from snellen.config.superresolution import SuperResolutionConfig, SuperResolutionDataConfig
 from snellen.config.tasks import TASKS, config_class, from_dict, override, to_dict
 from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
 
@@ -52,6 +53,8 @@ __all__ = [
     "SegmentationDataConfig",
     "SegmentationEvaluateConfig",
     "SegmentationTrainConfig",
+    "SuperResolutionConfig",
+    "SuperResolutionDataConfig",
     "TrainConfig",
     "config_class",
     "from_dict",

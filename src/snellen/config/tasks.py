@@ -9,6 +9,7 @@ from snellen.config.classification import ClassificationConfig
 from snellen.config.keypoints import KeypointConfig
 from snellen.config.run import RunConfig
 from snellen.config.segmentation import SegmentationConfig
+from snellen.config.superresolution import SuperResolutionConfig
 
 __all__ = ["TASKS", "config_class", "from_dict", "override", "to_dict"]
 
@@ -17,6 +18,7 @@ TASKS: dict[str, type[RunConfig]] = {
     "keypoints": KeypointConfig,
     "classification": ClassificationConfig,
     "segmentation": SegmentationConfig,
+    "super-resolution": SuperResolutionConfig,
 }
 
 

@@ -9,12 +9,16 @@ from snellen.data.class_readers import ClassFolders, ParquetImages, TorchvisionC
 from snellen.data.classes import ClassificationDataset, LabelledImage
 from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted, corrupt, perturb, shift_pair
 from snellen.data.files import AnnotatedImages, DataError
+from snellen.data.mask_canvas import LabelBatch, SegmentationCanvas
+from snellen.data.mask_formats import MASK_FORMATS, MaskFormat, build_segmentation
+from snellen.data.masks import LabelMap, MaskImages, SegmentationDataset
 from snellen.data.views import InMemory, Perturbed, Spread
 from snellen.data.wings import Wings
 
 __all__ = [
     "CLASS_FORMATS",
     "CORRUPTIONS",
+    "MASK_FORMATS",
     "PERTURBATIONS",
     "SPLITS",
     "AnnotatedImages",
@@ -30,10 +34,16 @@ __all__ = [
     "DataError",
     "InMemory",
     "KeypointDataset",
+    "LabelBatch",
+    "LabelMap",
     "LabelledImage",
+    "MaskFormat",
+    "MaskImages",
     "ParquetImages",
     "Perturbed",
     "Sample",
+    "SegmentationCanvas",
+    "SegmentationDataset",
     "Split",
     "Spread",
     "StepBatches",
@@ -41,6 +51,7 @@ __all__ = [
     "Wings",
     "build_classification",
     "build_dataset",
+    "build_segmentation",
     "corrupt",
     "evaluation_loader",
     "perturb",

@@ -1,6 +1,5 @@
 """From a data configuration to data sets: one place that knows the formats and the splits."""
 
-import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,7 @@ from typing import Literal, get_args
 from snellen.config import ConfigError, KeypointDataConfig, nearest
 from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
+from snellen.data.splits import held_out
 from snellen.data.views import InMemory
 from snellen.data.wings import Wings
 from snellen.keypoints import Normaliser, Schema, get_schema
@@ -157,7 +157,7 @@ def _with_structure(schema: Schema, config: KeypointDataConfig) -> Schema:
 
 
 def _held_out(config: KeypointDataConfig, file: str) -> bool:
-    """Whether a training file belongs to the validation split: decided by a hash, so it never depends on the order."""
+    """Whether a training file belongs to the validation split, with all that must stay on its side."""
     key, path = file, PurePosixPath(file)
     if config.format == "mtfl":
         # LFW files are Person_Name_0001.jpg: all pictures of a person go to one side.
@@ -166,5 +166,4 @@ def _held_out(config: KeypointDataConfig, file: str) -> bool:
         # One photo is one key: 134212_1 and 134212_2 are two of its faces, NAME_mirror is NAME once more. With the folder,
         # as image_0001 of LFPW's training and test halves are different photos.
         key = str(path.with_name(re.sub(r"(?<=\d)_\d+$", "", path.stem.removesuffix("_mirror"))))
-    digest = hashlib.sha256(key.encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32 < config.val_share
+    return held_out(key, config.val_share)

@@ -1,6 +1,5 @@
 """From plain settings to a classification data set: one place that knows the formats and the splits."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,20 +16,12 @@ from snellen.data.class_readers import (
 )
 from snellen.data.classes import ClassImages, OnError
 from snellen.data.files import DataError
+from snellen.data.splits import held_out
 
-__all__ = ["CLASS_FORMATS", "ClassFormat", "build_classification", "held_out"]
+__all__ = ["CLASS_FORMATS", "ClassFormat", "build_classification"]
 
 ClassFormat = Literal["folders", "parquet", "cifar10", "cifar100"]
 CLASS_FORMATS: tuple[str, ...] = get_args(ClassFormat)
-
-
-def held_out(name: str, share: float) -> bool:
-    """Whether an image belongs to the validation share: decided by a hash of its name, so never by order or number.
-
-    >>> sum(held_out(f"{i}.png", 0.1) for i in range(1000))
-    109
-    """
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32 < share
 
 
 def build_classification(

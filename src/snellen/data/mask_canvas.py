@@ -1,6 +1,5 @@
 """From label maps to batches: image and labels are moved by one matrix, the image sampled once, the labels by nearest pixel."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,22 +8,21 @@ import torch
 from jaxtyping import Float, Float64, Int, Num
 from numpy.random import Generator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from snellen.config import AugmentConfig
-from snellen.data.augment import keyed_generator, photometric
-from snellen.data.batches import FIXED_DRAW, StepBatches, _one_thread, _single_thread
+from snellen.data.augment import photometric
+from snellen.data.batches import Canvases, Tensors
 from snellen.data.masks import SegmentationDataset
 from snellen.geometry import Matrix, compose, hflip, rotation, scaling, translation, warp
 
-__all__ = ["LabelBatch", "SegmentationCanvas", "draw_view", "label_loader", "move_labels", "move_pair"]
+__all__ = ["LabelBatch", "SegmentationCanvas", "draw_view", "move_labels", "move_pair"]
 
 #: Label outside the image, where the data set has no `ignore` of its own: no class has this number.
 OUTSIDE = 255
 
 
 @dataclass
-class LabelBatch:
+class LabelBatch(Tensors):
     """Canvases and their labels.
 
     Attributes:
@@ -38,19 +36,6 @@ class LabelBatch:
     labels: Int[Tensor, "b h w"]
     matrix: Float64[Tensor, "b 3 3"]
     index: Int[Tensor, " b"]
-
-    def to(self, device: torch.device, non_blocking: bool = False) -> "LabelBatch":
-        """The batch on another device (Lightning calls this)."""
-        moved = {
-            # MPS has no float64; the maps are only used on the CPU anyway.
-            name: value if name == "matrix" else value.to(device, non_blocking=non_blocking)
-            for name, value in vars(self).items()
-        }
-        return LabelBatch(**moved)
-
-    def pin_memory(self) -> "LabelBatch":
-        """Page-locked copies, for faster transfer to a GPU."""
-        return LabelBatch(**{name: value.pin_memory() for name, value in vars(self).items()})
 
 
 def draw_view(
@@ -71,7 +56,7 @@ def draw_view(
         crop: see above.
 
     >>> still = AugmentConfig()
-    >>> bool((draw_view((40, 60), (40, 60), still, keyed_generator(0)) == np.eye(3)).all())
+    >>> bool((draw_view((40, 60), (40, 60), still, np.random.default_rng(0)) == np.eye(3)).all())
     True
     """
     (rows, columns), (height, width) = size, canvas
@@ -140,8 +125,8 @@ def _keeps_pixels(matrix: Matrix) -> bool:
     return bool((np.abs(matrix[:2, :2]) == np.eye(2)).all() and matrix[1, 1] == 1)
 
 
-class SegmentationCanvas(Dataset[dict[str, Any]]):
-    """Label maps drawn on canvases; indexed by (epoch, index) pairs, or by an index for draws made once.
+class SegmentationCanvas(Canvases):
+    """Label maps drawn on canvases, see `Canvases`.
 
     An item holds "image" (c, height, width) float32 in 0..255, "labels" (height, width) int64, "matrix" (3, 3) float64 from
     image to canvas, and "index". It depends on the key (seed, epoch, index) alone.
@@ -160,6 +145,8 @@ class SegmentationCanvas(Dataset[dict[str, Any]]):
         ValueError: for a canvas without pixels, or where `augment.tight_probability` is not 0.
     """
 
+    batch = LabelBatch
+
     def __init__(
         self,
         samples: SegmentationDataset,
@@ -173,19 +160,12 @@ class SegmentationCanvas(Dataset[dict[str, Any]]):
             raise ValueError(f"a canvas of {canvas[0]}x{canvas[1]} has no pixels; give height and width of at least 1")
         if augment.tight_probability:
             raise ValueError("augment.tight presses the box around keypoints, and label maps have none; leave it out")
-        self.samples, self.canvas, self.augment, self.seed, self.crop = samples, canvas, augment, seed, crop
+        super().__init__(len(samples), seed=seed)
+        self.samples, self.canvas, self.augment, self.crop = samples, canvas, augment, crop
         self.ignore = OUTSIDE if samples.ignore is None else samples.ignore
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        with _single_thread():
-            return self._draw(key)
-
-    def _draw(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        epoch, index = (FIXED_DRAW, key) if isinstance(key, int) else key
-        rng = keyed_generator(self.seed, epoch, index)
+    def draw(self, index: int, rng: Generator) -> dict[str, Any]:
+        """See `LabelBatch`."""
         sample = self.samples[index]
         size = (sample.image.shape[-2], sample.image.shape[-1])
         matrix = draw_view(size, self.canvas, self.augment, rng, crop=self.crop)
@@ -196,21 +176,3 @@ class SegmentationCanvas(Dataset[dict[str, Any]]):
             "matrix": torch.from_numpy(matrix),
             "index": torch.tensor(index),
         }
-
-
-def label_loader(data: SegmentationCanvas, batches: StepBatches | int, *, workers: int = 0) -> DataLoader[Any]:
-    """`LabelBatch`es in the order of `batches`, or, given a batch size, every image once in order."""
-    order: dict[str, Any] = {"batch_size": batches} if isinstance(batches, int) else {"batch_sampler": batches}
-    return DataLoader(
-        data,
-        **order,
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_one_thread,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def _collate(items: Sequence[dict[str, Any]]) -> LabelBatch:
-    return LabelBatch(**{name: torch.stack([item[name] for item in items]) for name in items[0]})

@@ -1,6 +1,5 @@
 """Folders of images and masks, as they are distributed, to segmentation data sets."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,6 +9,7 @@ from snellen.config.checks import nearest
 from snellen.data.build import SPLITS, Split
 from snellen.data.files import DataError
 from snellen.data.masks import MaskFile, MaskImages
+from snellen.data.splits import held_out
 from snellen.images import ImageError
 
 __all__ = ["CAMVID_CLASSES", "MASK_FORMATS", "VOC_CLASSES", "MaskFormat", "build_segmentation"]
@@ -97,8 +97,8 @@ def build_segmentation(
         files, broken = _pairs(images, masks, folder)
         source = str(images)
         if shared:
-            files = [f for f in files if _held_out(f.name, val_share) == (split == "val")]
-            broken = {n: s for n, s in broken.items() if _held_out(n, val_share) == (split == "val")}
+            files = [f for f in files if held_out(f.name, val_share) == (split == "val")]
+            broken = {n: s for n, s in broken.items() if held_out(n, val_share) == (split == "val")}
     if broken and on_error == "raise":
         raise DataError(f"{next(iter(broken.values()))}; or pass --on-error skip to go on without such files")
     if not files:
@@ -123,12 +123,6 @@ def build_segmentation(
         # As for keypoints: broken pixels are found now, and it costs nothing where all stays in memory.
         data.decode_all()
     return data
-
-
-def _held_out(name: str, share: float) -> bool:
-    """Whether a training image belongs to the validation split, by the rule of data/build.py."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32 < share
 
 
 def _segnet_folders(root: Path, split: Split) -> tuple[Path, Path, bool]:
@@ -191,7 +185,7 @@ def _voc(
     files, broken = [], {}
     for row, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
         name = line.strip()
-        if not name or (shared and _held_out(name, val_share) != (split == "val")):
+        if not name or (shared and held_out(name, val_share) != (split == "val")):
             continue
         file = MaskFile(name, place / "JPEGImages" / f"{name}.jpg", place / "SegmentationClass" / f"{name}.png")
         missing = [path for path in (file.image, file.mask) if not path.is_file()]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snellen.config import ClassificationConfig, to_dict
+from snellen.config import ClassificationConfig
 from snellen.data.class_readers import ClassFolders
 from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
@@ -15,7 +15,7 @@ from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
 from snellen.data.files import DataError
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
-from snellen.evaluation.history import read_history
+from snellen.evaluation.history import run_facts
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
 from snellen.training.calibration import reliability
@@ -155,7 +155,7 @@ def _record(
     robust: dict[str, Any],
 ) -> ClassRecord:
     """Everything the report shows, so that it can be drawn again without the data."""
-    p, info = probabilities(logits), folder.info()
+    p = probabilities(logits)
     predicted, sure = p.argmax(axis=1), p.max(axis=1)
     right = predicted == labels
     chosen = {
@@ -170,7 +170,6 @@ def _record(
         for kind, indices in chosen.items() for i in indices
     ]  # fmt: skip
     return ClassRecord(
-        run=folder.path.name,
         dataset=config.data.format,
         split=split,
         classes=list(data.classes),
@@ -180,14 +179,5 @@ def _record(
         robustness=robust,
         samples=samples,
         canvas=config.data.canvas,
-        config=to_dict(config),
-        command=str(info.get("command", "")),
-        versions={
-            **info.get("versions", {}),
-            **{k: str(info[k]) for k in ("hardware", "device", "commit") if k in info},
-        },
-        train_seconds=info.get("train_seconds"),
-        steps=info.get("steps"),
-        parameters=info.get("parameters"),
-        history=read_history(folder),
+        **run_facts(folder, config),
     )

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snellen.config import ClassificationConfig, ConfigError, KeypointConfig, RunConfig, nearest, override, to_dict
+from snellen.config import (
+    ClassificationConfig,
+    ConfigError,
+    KeypointConfig,
+    RunConfig,
+    SegmentationConfig,
+    SuperResolutionConfig,
+    nearest,
+    override,
+    to_dict,
+)
 from snellen.data import SPLITS
 from snellen.training.runs import RunFolder, environment, write_atomically
 
@@ -69,6 +79,14 @@ def _score(folder: RunFolder, config: RunConfig, split: str, robustness: bool) -
         from snellen.evaluation.classes import evaluate_classes
 
         return evaluate_classes(folder, config, split, robustness=robustness)
+    if isinstance(config, SegmentationConfig):
+        from snellen.evaluation.labels import evaluate_labels
+
+        return evaluate_labels(folder, config, split, robustness=robustness)
+    if isinstance(config, SuperResolutionConfig):
+        from snellen.evaluation.superresolution import evaluate_pictures
+
+        return evaluate_pictures(folder, config, split)
     raise TypeError(f"no scoring is known for {type(config).__name__}")
 
 
@@ -89,6 +107,10 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, Any]:
     """The number that a test is remembered by, and its name."""
     if scores["task"] == "classification":
         return "top1", scores["top1"]
+    if scores["task"] == "segmentation":
+        return "mean_iou", scores["mean_iou"]
+    if scores["task"] == "super-resolution":
+        return "psnr", scores["psnr"]
     return f"nme / {scores['normaliser']}", scores["nme"]
 
 
@@ -130,6 +152,16 @@ def report_run(run: str | Path, *, split: str = "") -> Path:
         from snellen.evaluation.report_classes import write_class_report
 
         return write_class_report(ClassRecord.load(found[-1]), folder / "report.html")
+    if isinstance(config, SegmentationConfig):
+        from snellen.evaluation.label_record import LabelRecord
+        from snellen.evaluation.report_labels import write_label_report
+
+        return write_label_report(LabelRecord.load(found[-1]), folder / "report.html")
+    if isinstance(config, SuperResolutionConfig):
+        from snellen.evaluation.report_superresolution import write_super_report
+        from snellen.evaluation.superresolution import SuperRecord
+
+        return write_super_report(SuperRecord.load(found[-1]), folder / "report.html")
     from snellen.evaluation.record import EvaluationRecord
     from snellen.evaluation.report_keypoints import write_report
 

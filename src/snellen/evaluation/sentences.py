@@ -9,6 +9,10 @@ def in_words(scores: dict[str, Any]) -> str:
     """The scores of `snellen.evaluate` in one or a few lines."""
     if scores["task"] == "classification":
         return _of_classes(scores)
+    if scores["task"] == "segmentation":
+        return _of_labels(scores)
+    if scores["task"] == "super-resolution":
+        return _of_pictures(scores)
     return _of_keypoints(scores)
 
 
@@ -30,6 +34,29 @@ def _of_classes(scores: dict[str, Any]) -> str:
             f"and is the same for two shifts of {_percent(scores['shift_consistency'], 1)}"
         )
     return text
+
+
+def _of_labels(scores: dict[str, Any]) -> str:
+    low, high = (_percent(v) for v in scores["interval"])
+    text = (
+        f"{scores['data']} {scores['split']}, {scores['images']} images: mean IoU {_percent(scores['mean_iou'])} "
+        f"(95 % interval {low} to {high}), boundary F-score {_percent(scores['boundary_f'])}, "
+        f"{_percent(scores['pixel_accuracy'])} of pixels right ({_percent(scores['class_accuracy'])} a class)"
+    )
+    if "shift_consistency" in scores:
+        text += (
+            f"\nmoved by one pixel: {_percent(scores['shift_consistency'])} of the pixels keep their label, "
+            f"mean IoU {_percent(scores['shifted_mean_iou'])}"
+        )
+    return text
+
+
+def _of_pictures(scores: dict[str, Any]) -> str:
+    low, high = scores["interval"]
+    return (
+        f"{scores['data']} {scores['split']}, {scores['images']} pictures at twice their size: PSNR {scores['psnr']:.2f} dB "
+        f"(95 % interval {low:.2f} to {high:.2f}), {scores['gain']:+.2f} dB over bicubic"
+    )
 
 
 def _of_keypoints(scores: dict[str, Any]) -> str:

@@ -1,8 +1,22 @@
 """Using trained models: load a run, predict on images and on data sets."""
 
 from snellen.inference.classifier import ClassAnswer, Classifier
+from snellen.inference.enlarger import Enlarger
 from snellen.inference.loading import load, load_localiser
 from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
+from snellen.inference.segmenter import Segmenter
+from snellen.inference.tiles import Segmentation
 
-__all__ = ["ClassAnswer", "Classifier", "Localiser", "Predictions", "load", "load_localiser", "predict_dataset"]
+__all__ = [
+    "ClassAnswer",
+    "Classifier",
+    "Enlarger",
+    "Localiser",
+    "Predictions",
+    "Segmentation",
+    "Segmenter",
+    "load",
+    "load_localiser",
+    "predict_dataset",
+]

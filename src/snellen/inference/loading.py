@@ -10,15 +10,17 @@ from safetensors.torch import load_file
 
 from snellen.config import ConfigError
 from snellen.inference.classifier import Classifier
+from snellen.inference.enlarger import Enlarger
 from snellen.inference.localiser import Localiser
-from snellen.models import ClassNet, create_model
+from snellen.inference.segmenter import Segmenter
+from snellen.models import ClassNet, LabelNet, SuperResolver, create_model
 
 __all__ = ["load", "load_localiser"]
 
 log = logging.getLogger("snellen")
 
 
-def load(path: str | Path, device: str | torch.device | None = None) -> Localiser | Classifier:
+def load(path: str | Path, device: str | torch.device | None = None) -> Localiser | Classifier | Segmenter | Enlarger:
     """Load a trained model from its run folder.
 
     Args:
@@ -26,7 +28,8 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
         device: where it runs; by default a GPU where there is one.
 
     Returns:
-        What uses the model on images: a `Localiser` for keypoints, a `Classifier` for classes.
+        What uses the model on images: a `Localiser` for keypoints, a `Classifier` for classes, a `Segmenter` for label
+        maps, an `Enlarger` for super-resolution.
 
     Raises:
         ConfigError: where the folder is no finished run, or its weights do not fit.
@@ -53,7 +56,11 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
         log.warning("%s: %s", folder, card["terms"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)
-    return Classifier(model, card) if isinstance(model, ClassNet) else Localiser(model, card)
+    if isinstance(model, ClassNet):
+        return Classifier(model, card)
+    if isinstance(model, SuperResolver):
+        return Enlarger(model, card)
+    return Segmenter(model, card) if isinstance(model, LabelNet) else Localiser(model, card)
 
 
 def load_localiser(path: str | Path, device: str | torch.device | None = None) -> Localiser:

@@ -12,7 +12,7 @@ from torch import Tensor
 from snellen.geometry import scaling, warp
 from snellen.models.outputs import LabelOutput
 
-__all__ = ["Segmentation", "segment", "tile_starts", "tiled_logits"]
+__all__ = ["Segmentation", "canvas_logits", "read_off", "segment", "tile_starts", "tiled_logits"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,23 @@ def segment(
     >>> segment(net, torch.zeros(3, 70, 90), tile=(64, 64), overlap=32).labels.shape
     torch.Size([70, 90])
     """
+    logits = canvas_logits(model, image, scale=scale, tile=tile, overlap=overlap, step=step)
+    return read_off(logits, (image.shape[-2], image.shape[-1]))
+
+
+def canvas_logits(
+    model: Callable[[Tensor], LabelOutput],
+    image: Num[Tensor, "c h w"],
+    *,
+    scale: float = 1.0,
+    tile: tuple[int, int] | None = None,
+    overlap: int = 64,
+    step: int = 32,
+) -> Float[Tensor, "classes ch cw"]:
+    """A model's logits for an image of any size, float32, at the resolution the model saw; arguments and errors as `segment`.
+
+    The canvas is `scale` times the image, rounded, and at least a pixel.
+    """
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"an image is (c, h, w) with pixels, not {tuple(image.shape)}")
     if not (scale > 0 and math.isfinite(scale)):
@@ -67,9 +84,17 @@ def segment(
     h, w = image.shape[-2:]
     size = (max(1, round(h * scale)), max(1, round(w * scale)))
     canvas = image.float() if size == (h, w) else warp(image, scaling(size[1] / w, size[0] / h), size)
-    logits = tiled_logits(model, canvas, tile=tile, overlap=overlap, step=step)
-    if size != (h, w):
-        logits = F.interpolate(logits[None], (h, w), mode="bilinear", align_corners=False)[0]
+    return tiled_logits(model, canvas, tile=tile, overlap=overlap, step=step)
+
+
+def read_off(logits: Float[Tensor, "classes ch cw"], size: tuple[int, int]) -> Segmentation:
+    """The labels and confidences of logits, brought to an image's (height, width) bilinearly where they are of another.
+
+    >>> read_off(torch.tensor([[[0.0]], [[2.0]]]), (1, 2)).labels.tolist()
+    [[1, 1]]
+    """
+    if tuple(logits.shape[-2:]) != tuple(size):
+        logits = F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
     # The softmax at the winner, without a copy of all maps.
     best, labels = logits.max(dim=0)
     return Segmentation(labels, (best - logits.logsumexp(dim=0)).exp())

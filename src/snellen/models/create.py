@@ -4,6 +4,8 @@
 12
 >>> create_model("resnet20", classes=100, pool="lift").choices["classes"]
 100
+>>> create_model("segnet-small", classes=11, pool="lift").choices["unpool"]
+'lift'
 """
 
 import fnmatch
@@ -13,7 +15,10 @@ from snellen.models import registry
 from snellen.models.base import KeypointNet
 from snellen.models.choices import UnknownChoiceError, nearest
 from snellen.models.classifiers import ClassNet, classifier_choices, create_classifier, list_classifiers
+from snellen.models.label_net import LabelNet
 from snellen.models.registry import UnknownModelError
+from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
+from snellen.models.superres import SuperResolver, create_enlarger, enlarger_choices
 
 __all__ = ["create_model", "list_models", "model_choices", "model_task"]
 
@@ -23,6 +28,8 @@ def _names() -> dict[str, str]:
     return {
         **dict.fromkeys(registry.list_models(), "keypoints"),
         **dict.fromkeys(list_classifiers(), "classification"),
+        **dict.fromkeys(list_segmenters(), "segmentation"),
+        "superres": "super-resolution",
     }
 
 
@@ -31,7 +38,7 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
 
     Args:
         pattern: with * and ?.
-        task: "keypoints" or "classification"; by default models of every task.
+        task: "keypoints", "classification", "segmentation" or "super-resolution"; by default models of every task.
 
     >>> list_models("sumnet*")
     ['sumnet5', 'sumnet68']
@@ -65,14 +72,19 @@ def model_choices(name: str, **choices: Any) -> dict[str, Any]:
     >>> model_choices("sumnet68")["mixing"]
     'map'
     """
-    if model_task(name) == "keypoints":
+    task = model_task(name)
+    if task == "keypoints":
         return registry.model_choices(name, **choices)
+    if task == "super-resolution":
+        return enlarger_choices(**choices)
     classes = choices.pop("classes", None)
-    resolved = classifier_choices(name, **choices)
+    resolved = (segmenter_choices if task == "segmentation" else classifier_choices)(name, **choices)
     return resolved if classes is None else {"classes": classes, **resolved}
 
 
-def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> KeypointNet | ClassNet:
+def create_model(
+    name: str, *, load_pretrained: bool = True, **choices: Any
+) -> KeypointNet | ClassNet | LabelNet | SuperResolver:
     """Build a model with fresh weights, but for pretrained ones.
 
     Args:
@@ -80,7 +92,8 @@ def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> 
         load_pretrained: False draws pretrained weights too, for a caller that fills all weights in afterwards and needs
             neither their file nor a network.
         choices: changes to the preset: those of `snellen.models.registry.create_model` for keypoints, those of
-            `snellen.models.create_classifier` for classes, where `classes` says how many there are.
+            `snellen.models.create_classifier` for classes and of `snellen.models.create_segmenter` for the labels of pixels,
+            where `classes` says how many there are; the arguments of `SuperResolver` for "superres".
 
     Returns:
         The model; `model.choices` holds every choice as resolved, ``create_model(name, **model.choices)`` builds it again.
@@ -93,8 +106,13 @@ def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> 
     >>> create_model("rcn68", keypoints=19, branches=4).keypoints
     19
     """
-    if model_task(name) == "keypoints":
+    task = model_task(name)
+    if task == "keypoints":
         return registry.create_model(name, load_pretrained=load_pretrained, **choices)
+    if task == "super-resolution":
+        return create_enlarger(**choices)
     if "classes" not in choices:
         raise UnknownChoiceError(f"model {name!r} needs classes=N, the number of classes")
+    if task == "segmentation":
+        return create_segmenter(name, **choices)  # none of them is pretrained
     return create_classifier(name, load_pretrained=load_pretrained, **choices)

@@ -38,11 +38,6 @@ class LabelNet(nn.Module):
         self.classes, self.step = classes, step
         self.preprocess = Preprocess(channels, contrast)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What rebuilds this network: ``create_segmenter(config["name"], **config["choices"])``."""
-        return {"name": self.name, "choices": dict(self.choices)}
-
     def forward(self, x: Float[Tensor, "b c h w"]) -> LabelOutput:
         """Canvas (b, 1 or 3, h, w), values 0..255, any size, to logits (b, classes, h, w)."""
         raise NotImplementedError

@@ -24,10 +24,11 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "segnet": {},  # the paper's, VGG-16
     "segnet13": {"encoder": "vgg13"},
     "segnet-small": {"encoder": "vgg13", "width": 0.125},  # ours, for CPUs
-    "unet": {"decoder": "unet"},
-    "unet-small": {"decoder": "unet", "encoder": "timm:mobilenetv3_small_050", "features": 8},  # ours, for CPUs
-    "deeplabv3plus": {"decoder": "deeplabv3plus", "encoder": "resnet50"},
-    "deeplabv3plus-small": {"decoder": "deeplabv3plus", "encoder": "timm:mobilenetv3_small_050", "features": 64},
+    # Those of segmentation-models-pytorch; "unet" itself is a keypoint network.
+    "smp-unet": {"decoder": "unet"},
+    "smp-unet-small": {"decoder": "unet", "encoder": "timm:mobilenetv3_small_050", "features": 8},  # ours, for CPUs
+    "smp-deeplabv3plus": {"decoder": "deeplabv3plus", "encoder": "resnet50"},
+    "smp-deeplabv3plus-small": {"decoder": "deeplabv3plus", "encoder": "timm:mobilenetv3_small_050", "features": 64},
 }
 
 #: Every choice with its default; None is resolved by the others.
@@ -56,8 +57,8 @@ _SEGNET_ONLY = {
 def list_segmenters(pattern: str = "*") -> list[str]:
     """Names of the segmentation networks that match a wildcard pattern, sorted.
 
-    >>> list_segmenters("unet*")
-    ['unet', 'unet-small']
+    >>> list_segmenters("smp-unet*")
+    ['smp-unet', 'smp-unet-small']
     """
     return sorted(fnmatch.filter(_PRESETS, pattern))
 
@@ -116,7 +117,8 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
             contrast      "fixed" | "imagenet" | "image" | "lcn": how the canvas is normalised
 
     Returns:
-        The network; ``create_segmenter(name, classes, **network.choices)`` builds it again.
+        The network; `network.choices` holds every choice as resolved, ``create_segmenter(name, **network.choices)`` builds
+        it again.
 
     Raises:
         UnknownModelError: for an unknown name.
@@ -126,11 +128,13 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
     11
     """
     resolved = segmenter_choices(name, **choices)
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
+        raise UnknownChoiceError(f"classes={classes!r} is not possible; give a whole number of at least 1")
     try:
         network = _build(classes, resolved)
     except ValueError as error:
         raise UnknownChoiceError(f"segmentation network {name!r}: {error}") from None
-    network.name, network.choices = name, resolved
+    network.name, network.choices = name, {"classes": classes, **resolved}
     return network
 
 

@@ -13,6 +13,7 @@ updater are then weights of the enlarging layer alone.
 """
 
 import itertools
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -20,11 +21,41 @@ from torch import Tensor, nn
 
 from snellen.layers import Bands, LiftDown2d, LiftUp2d
 from snellen.models.base import conv
+from snellen.models.choices import UnknownChoiceError, nearest
 from snellen.models.preprocess import Preprocess
 
-__all__ = ["ENLARGERS", "SuperResolver"]
+__all__ = ["ENLARGERS", "SuperResolver", "create_enlarger", "enlarger_choices"]
 
 ENLARGERS = ("nearest", "pixel-shuffle", "lift")
+
+
+#: Every choice and its default.
+_CHOICES: dict[str, Any] = {"up": "nearest", "features": 32, "depth": 4, "channels": 3, "lift_options": {}}
+
+
+def enlarger_choices(**choices: Any) -> dict[str, Any]:
+    """All choices of a `SuperResolver`, with those given; UnknownChoiceError for one that does not exist."""
+    for key in choices:
+        if key not in _CHOICES:
+            raise UnknownChoiceError(
+                f"super-resolution networks have no choice {key!r}; {nearest(key, _CHOICES)}; all are {', '.join(_CHOICES)}"
+            )
+    return _CHOICES | choices
+
+
+def create_enlarger(**choices: Any) -> "SuperResolver":
+    """A `SuperResolver` with fresh weights, by the names of its arguments.
+
+    >>> create_enlarger(up="lift").choices["features"]
+    32
+    """
+    resolved = enlarger_choices(**choices)
+    try:
+        network = SuperResolver(**resolved)
+    except ValueError as error:
+        raise UnknownChoiceError(f"model 'superres': {error}") from None
+    network.name, network.choices = "superres", resolved
+    return network
 
 
 class SuperResolver(nn.Module):
@@ -61,6 +92,8 @@ class SuperResolver(nn.Module):
             raise ValueError(f"features={features} and depth={depth} are not possible; give at least 1 of each")
         if lift_options and up != "lift":
             raise ValueError(f"lift_options make no sense with up={up!r}; give up='lift', or leave them out")
+        self.name = ""
+        self.choices: dict[str, Any] = {}  # what `create_enlarger` resolved
         self.up, self.channels = up, channels
         self.preprocess = Preprocess(channels, "fixed")
         widths = (channels, *[features] * depth)

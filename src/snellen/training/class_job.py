@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from snellen.config import ClassificationConfig, ConfigError
+from snellen.config import ClassificationConfig, ConfigError, SuperResolutionConfig
 from snellen.data.class_build import build_classification
 from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
@@ -13,7 +13,9 @@ from snellen.training.job import Job, make_model
 __all__ = ["class_images", "prepare_classes"]
 
 
-def class_images(config: ClassificationConfig, split: str, classes: Sequence[str] | None = None) -> ClassImages:
+def class_images(
+    config: ClassificationConfig | SuperResolutionConfig, split: str, classes: Sequence[str] | None = None
+) -> ClassImages:
     """The images of a split, "train", "val" or "test"; `classes` names the labels where a model knows them already."""
     data = config.data
     if data.root is None:

@@ -5,7 +5,14 @@ from typing import Any
 
 import torch
 
-from snellen.config import ClassificationConfig, ConfigError, KeypointConfig, RunConfig
+from snellen.config import (
+    ClassificationConfig,
+    ConfigError,
+    KeypointConfig,
+    RunConfig,
+    SegmentationConfig,
+    SuperResolutionConfig,
+)
 from snellen.data import Canvases
 from snellen.models import create_model, model_task
 from snellen.training.task import Task
@@ -77,4 +84,12 @@ def prepare(config: RunConfig, *, load_pretrained: bool = True) -> Job:
         from snellen.training.class_job import prepare_classes
 
         return prepare_classes(config, load_pretrained=load_pretrained)
+    if isinstance(config, SegmentationConfig):
+        from snellen.training.label_job import prepare_labels
+
+        return prepare_labels(config, load_pretrained=load_pretrained)
+    if isinstance(config, SuperResolutionConfig):
+        from snellen.training.super_job import prepare_pictures
+
+        return prepare_pictures(config, load_pretrained=load_pretrained)
     raise TypeError(f"no training is known for {type(config).__name__}")

@@ -19,6 +19,7 @@ __all__ = [
     "label_counts",
     "label_loss",
     "label_scores",
+    "mean_iou_interval",
     "median_frequency_weights",
 ]
 
@@ -166,3 +167,36 @@ def label_scores(confusion: Int[Tensor, "c c"]) -> LabelScores:
         per_class_accuracy=tuple(recall.tolist()),
         pixels=int(confusion.sum()),
     )
+
+
+def mean_iou_interval(
+    confusions: Int[Tensor, "n c c"], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean IoU of a set of images: whole images are drawn with replacement, their
+    confusion matrices summed and scored as the set's own. (The mean IoU is no mean over images, so nothing less will do.)
+
+    Args:
+        confusions: a matrix an image.
+        level: coverage, e.g. 0.95.
+        resamples: number of draws.
+        seed: of numpy's generator; the same seed gives the same interval.
+
+    Raises:
+        ValueError: for another shape, or no image with a labelled pixel.
+
+    >>> mean_iou_interval(torch.tensor([[[2, 0], [0, 2]], [[2, 0], [0, 2]]]))
+    (1.0, 1.0)
+    """
+    table = confusions.to(torch.float64).cpu().numpy()
+    if table.ndim != 3 or table.shape[1] != table.shape[2] or not table.sum():
+        raise ValueError(f"confusion matrices of shape {table.shape} without pixels have no interval; give (n, c, c)")
+    table = table[table.sum(axis=(1, 2)) > 0]
+    n = len(table)
+    right = np.diagonal(table, axis1=1, axis2=2)
+    either = table.sum(axis=1) + table.sum(axis=2) - right
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        means = np.nanmean((times @ right) / (times @ either), axis=1)
+    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)

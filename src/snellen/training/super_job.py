@@ -1,0 +1,24 @@
+"""The pictures, network and card of a training of super-resolution."""
+
+from snellen.config import SuperResolutionConfig
+from snellen.data import ClassificationCanvas
+from snellen.models.superres import SuperResolver
+from snellen.training.class_job import class_images
+from snellen.training.job import Job, make_model
+from snellen.training.super_task import SuperTask
+
+__all__ = ["prepare_pictures"]
+
+
+def prepare_pictures(config: SuperResolutionConfig, *, load_pretrained: bool = True) -> Job:
+    """What `snellen.training.job.prepare` answers for super-resolution."""
+    data, canvas = config.data, config.data.canvas
+    train, val = (class_images(config, split) for split in ("train", "val"))
+    model: SuperResolver = make_model(config, load_pretrained=load_pretrained)
+    return Job(
+        task=SuperTask(model, config),
+        train_set=ClassificationCanvas(train, canvas, config.augment, fit=data.fit, zoom=data.zoom, seed=config.seed),
+        val_set=ClassificationCanvas(val, canvas, fit=data.fit, zoom=data.zoom),
+        choices=model.choices,
+        card={"fit": data.fit, "zoom": data.zoom, "flip": config.evaluate.flip},
+    )
