@@ -7,9 +7,7 @@ them). The base is the exact small network, `rcn5` with 68 maps and batch norm, 
 images a run, about five minutes on 2 CPU cores; the records end in /cpu. Runs that are finished are not repeated.
 """
 
-import argparse
-
-import record
+import rows
 
 BASE = {
     "data.canvas": "[80, 80]",
@@ -41,7 +39,6 @@ TRAINED = {
     "64x64": {"data.canvas": "[64, 64]"},
     "96x96": {"data.canvas": "[96, 96]"},
     "width-1.5": {"model.choices.width": "1.5"},
-    "skip": {"model.name": "rcn5-skip"},
     "big-batches": {"train.batch_size": "64", "train.steps": "281", "train.ema": "0.97", "train.validate_every": "281"},
 }
 #: Row -> how the base's runs are scored again.
@@ -50,24 +47,13 @@ SCORED = {"argmax": ["--decoder", "argmax"], "mirrored-too": ["--flip"]}
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder of the 300-W layout")
-    parser.add_argument("--seeds", nargs="+", default=["0"])
-    parser.add_argument("--rows", nargs="+", default=[*TRAINED, *SCORED], choices=[*TRAINED, *SCORED])
-    parser.add_argument("--runs", default="runs")
-    parser.add_argument("--results", default="results")
-    parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
+    settings = {row: [f"{k}={v}" for k, v in (BASE | changes).items()] for row, changes in TRAINED.items()}
+    again = {row: ["--runs-of", _name("base"), *how] for row, how in SCORED.items()}
+    parser = rows.parser(__doc__, [*TRAINED, *SCORED], seeds=[0])
     chosen = parser.parse_args()
     for row in chosen.rows:
-        settings = {"data.root": chosen.data, **BASE, **TRAINED.get(row, {})}
-        how = ["--runs-of", _name("base"), *SCORED[row]] if row in SCORED else []
-        record.main(
-            [
-                _name(row), "faces68-rcn", "--split", "val", "--no-robustness", "--seeds", *chosen.seeds, *how,
-                "--runs", chosen.runs, "--results", chosen.results,
-                "--set", *(f"{k}={v}" for k, v in settings.items()), *chosen.set,
-            ]
-        )  # fmt: skip
+        how = ["--split", "val", "--no-robustness", *again.get(row, [])]
+        rows.record_row(chosen, _name(row), "faces68-rcn", settings.get(row, settings["base"]), how)
 
 
 def _name(row: str) -> str:

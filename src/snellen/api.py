@@ -95,6 +95,7 @@ def evaluate(
     robustness: bool = True,
     flip: bool | None = None,
     decoder: str | None = None,
+    corrupted: str | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split of its data.
 
@@ -103,19 +104,30 @@ def evaluate(
         split: "train", "val" or "test". Scoring a real data set's test split is counted in a ledger.
         data: folder of the data, where it is not the one the run was trained on.
         on_error: "raise" or "skip" broken files; by default as the run did in training.
-        robustness: also measure the error against box shift and scale.
+        robustness: also measure, for keypoints, the error against box shift and scale; for classes, corruptions,
+            perturbation sequences and shifts.
         flip: average with the answer on the mirror image, or do not; by default as the run's `evaluate.flip` says.
-        decoder: "local" or "argmax"; by default the run's.
+        decoder: for keypoints, "local" or "argmax"; by default the run's.
+        corrupted: for classes, a folder of corrupted images as ImageNet-C is distributed (KIND/SEVERITY/class/image); by
+            default images are corrupted here.
 
     Returns:
         JSON-able numbers. Keypoints: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images,
-        groups (name: {nme, images}, where the data has named subsets), ... Classification: top1, top5, interval, ece, ...
-        Segmentation: mean_iou, interval, per_class_iou, boundary_f, ...
+        groups (name: {nme, images}, where the data has named subsets), ... Classes: top1, top5, interval, ece, per_class,
+        corruptions (kind: errors at severities 1 to 5), shift_consistency, ... Label maps: mean_iou, interval,
+        per_class_iou, boundary_f, checkerboard, shift_consistency, ... All are fractions.
     """
     from snellen.evaluation.evaluate import evaluate_run
 
     return evaluate_run(
-        run, split=split, data=data, on_error=on_error, robustness=robustness, flip=flip, decoder=decoder
+        run,
+        split=split,
+        data=data,
+        on_error=on_error,
+        robustness=robustness,
+        flip=flip,
+        decoder=decoder,
+        corrupted=corrupted,
     )
 
 

@@ -91,13 +91,16 @@ def _other(arguments: list[str]) -> int:
     evaluate.add_argument(
         "--on-error", choices=("raise", "skip"), help="what a broken file does; by default as in training"
     )
-    evaluate.add_argument("--no-robustness", action="store_true", help="skip the error against box shift and scale")
+    evaluate.add_argument(
+        "--no-robustness", action="store_true", help="skip the error at moved boxes, or on corrupted images"
+    )
     evaluate.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,
         help="average with the mirror image's answer; by default as trained",
     )
     evaluate.add_argument("--decoder", help="local (sub-pixel) or argmax; by default as trained")
+    evaluate.add_argument("--corrupted", help="classes: folder of KIND/SEVERITY/class/image, as ImageNet-C has it")
     report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
     report.add_argument("run", help="run folder that train wrote")
     report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
@@ -117,6 +120,7 @@ def _other(arguments: list[str]) -> int:
             robustness=not chosen.no_robustness,
             flip=chosen.flip,
             decoder=chosen.decoder,
+            corrupted=chosen.corrupted,
         )
         if chosen.json:
             print(json.dumps(scores, indent=2))

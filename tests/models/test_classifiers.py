@@ -82,10 +82,10 @@ def test_every_name(name):
         assert output.logits.shape == (3, 7)
         assert output.logits.isfinite().all()
         torch.testing.assert_close(model(x[1:2]).logits, output.logits[1:2], rtol=1e-3, atol=1e-4)
-    config = json.loads(json.dumps(model.config))
+    choices = json.loads(json.dumps(model.choices))
     torch.manual_seed(0)
-    again = create_classifier(config["name"], config["classes"], **config["choices"]).eval()
-    assert again.config == model.config
+    again = create_classifier(model.name, **choices).eval()
+    assert (again.name, again.choices) == (model.name, model.choices)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
 
 
@@ -194,7 +194,7 @@ def test_pretrained_weights_come_from_a_file(tmp_path):
     assert torch.equal(model.net.conv1[0].weight, donor.conv1[0].weight)
     assert model.choices["contrast"] == "imagenet"
     assert model.net.num_classes == 9
-    fresh = create_classifier("timm:test_resnet", 9, load_pretrained=False, **model.choices)
+    fresh = create_classifier("timm:test_resnet", load_pretrained=False, **model.choices)
     assert not torch.equal(fresh.net.conv1[0].weight, donor.conv1[0].weight)
     with pytest.raises(UnknownChoiceError, match=r"not a file of weights.*safetensors"):
         create_classifier("timm:test_resnet", 9, pretrained=str(tmp_path / "none.safetensors"))

@@ -11,6 +11,7 @@ from snellen.models import (
     create_model,
     list_models,
     model_choices,
+    model_task,
     register_model,
     registry,
 )
@@ -23,7 +24,10 @@ TIMM = {"backbone": "timm:test_resnet", "features": 8}  # timm's smallest, for t
 
 
 def test_list_models():
-    assert list_models() == PRESETS
+    assert list_models(task="keypoints") == PRESETS
+    assert set(PRESETS) < set(list_models())
+    assert {model_task(name) for name in PRESETS} == {"keypoints"}
+    assert model_task("timm:resnet18") == "classification"
     assert list_models("*skip") == ["rcn5-skip", "rcn68-skip"]
     assert list_models("nothing*") == []
 
@@ -41,12 +45,11 @@ def test_presets_are_the_papers_networks(name, parameters):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_model_is_rebuilt_from_its_config(name):
+def test_a_model_is_rebuilt_from_its_choices(name):
     small = {"width": 0.25} if name in PAPERS else TIMM
     model = create_model(name, keypoints=4, channels=3, **small)
-    config = json.loads(json.dumps(model.config))
-    again = create_model(config["name"], **config["choices"])
-    assert again.config == model.config
+    again = create_model(model.name, **json.loads(json.dumps(model.choices)))
+    assert (again.name, again.choices) == (model.name, model.choices)
     assert list(again.state_dict()) == list(model.state_dict())
     again.load_state_dict(model.state_dict())
     x = torch.rand(1, 1, 32, 32) * 255
@@ -173,7 +176,7 @@ def test_register_model(monkeypatch):
     monkeypatch.setattr(registry, "_PRESETS", dict(registry._PRESETS))
     register_model("wings-small", keypoints=12, width=0.5)
     assert "wings-small" in list_models()
-    assert create_model("wings-small", branches=4).config["name"] == "wings-small"
+    assert create_model("wings-small", branches=4).name == "wings-small"
     assert create_model("wings-small").keypoints == 12
     with pytest.raises(ValueError, match="called 'rcn5' already"):
         register_model("rcn5", keypoints=12)

@@ -116,6 +116,23 @@ def test_scores_are_those_of_its_own_logits(run, tmp_path, monkeypatch):
     assert stored["top1"] == scores["top1"]
 
 
+def test_corrupted_images_are_read_as_imagenet_c_has_them(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for severity in range(1, 6):
+        for name, above in (("above", 200), ("below", 60)):
+            folder = tmp_path / "C" / "turned" / str(severity) / name
+            folder.mkdir(parents=True)
+            picture = np.full((16, 16, 3), 260 - above, np.uint8)
+            picture[:8] = above
+            # From severity 3 on the pictures are upside down: every answer is wrong.
+            Image.fromarray(picture[::-1].copy() if severity >= 3 else picture).save(folder / "0.png")
+    scores = api.evaluate(run, split="test", corrupted=str(tmp_path / "C"))
+    assert scores["corruptions"] == {"turned": [0, 0, 1, 1, 1]}
+    assert scores["corruption_error"] == pytest.approx(0.6)
+    assert cli.main(["evaluate", str(run), "--corrupted", str(tmp_path / "none")]) == 1
+    assert "holds no corrupted images" in capsys.readouterr().err
+
+
 def test_flip_averages_the_logits_of_both_images(run):
     model = load(run)
     x = 255 * torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -128,12 +128,16 @@ class ClassEvaluateConfig(EvaluateConfig):
 
     Attributes:
         robust_images: images, spread over the split, on which corruptions, perturbation sequences and shifts are measured.
-        corruptions: kinds of corruption (data/corruptions.py), each at severities 1 to 5; empty takes the built-in ones.
+        corrupted: folder of corrupted images as ImageNet-C is distributed, KIND/SEVERITY/class/image, measured instead of
+            images corrupted here.
+        corruptions: kinds of corruption that are made here (data/corruptions.py), each at severities 1 to 5; empty takes all
+            there are.
         frames: length of the perturbation sequences of the flip rate.
         largest_shift: pixels of the canvas, for the consistency of answers under shifts.
     """
 
     robust_images: int = 500
+    corrupted: str | None = None
     corruptions: tuple[str, ...] = ()
     frames: int = 9
     largest_shift: int = 4

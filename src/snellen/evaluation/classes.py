@@ -1,15 +1,18 @@
 """Scoring a classification run: accuracy, calibration, and how it stands up to corruptions, small changes and shifts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snellen.config import ClassificationConfig
+from snellen.data.class_readers import ClassFolders
 from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
 from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
+from snellen.data.files import DataError
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
 from snellen.evaluation.history import run_facts
@@ -51,7 +54,7 @@ def evaluate_classes(
     classifier = load(folder.path)
     assert isinstance(classifier, Classifier)  # the card says so, as the configuration does
     classifier.flip = config.evaluate.flip
-    data = class_images(config, split)
+    data = class_images(config, split, classifier.classes)
     logits, labels = classifier.logits_of(data, batch_size=config.evaluate.batch_size)
     scores = summarise_classes(logits, labels)
     predicted = logits.argmax(axis=1)
@@ -86,11 +89,9 @@ def class_robustness(
         return logits.argmax(axis=1), labels
 
     errors: dict[str, list[float]] = {}
-    for kind in evaluate.corruptions or CORRUPTIONS:
-        errors[kind] = []
-        for severity in SEVERITIES:
-            predicted, labels = answers(Corrupted(part, kind, severity))
-            errors[kind].append(float((predicted != labels).mean()))
+    for kind, versions in _corrupted(part, config, classifier):
+        outcomes = [answers(images) for images in versions]
+        errors[kind] = [float((predicted != labels).mean()) for predicted, labels in outcomes]
     flips = {}
     for kind, against in PERTURBATIONS.items():
         predicted, _ = answers(Frames(part, kind, evaluate.frames))
@@ -104,6 +105,32 @@ def class_robustness(
         "shift_consistency": shift_consistency(first, second),
         "robust_images": len(part),
     }
+
+
+def _corrupted(
+    part: ClassificationDataset, config: ClassificationConfig, classifier: Classifier
+) -> Iterator[tuple[str, Iterator[ClassificationDataset]]]:
+    """Each kind of corruption with its images at severities 1 to 5: made of `part`, or read from the folder that is named."""
+    evaluate = config.evaluate
+    if evaluate.corrupted is None:
+        for kind in evaluate.corruptions or CORRUPTIONS:
+            yield kind, (Corrupted(part, kind, severity) for severity in SEVERITIES)
+        return
+    root = Path(evaluate.corrupted)
+    kinds = sorted(f.parent.name for f in root.glob("*/1") if f.is_dir())
+    if not kinds:
+        raise DataError(
+            f"{root} holds no corrupted images; give the folder of KIND/SEVERITY/class/image, as ImageNet-C has it"
+        )
+    for kind in kinds:
+        yield kind, (_folder(root / kind / str(s), config, classifier) for s in SEVERITIES)
+
+
+def _folder(folder: Path, config: ClassificationConfig, classifier: Classifier) -> ClassificationDataset:
+    images = ClassFolders(
+        folder, classes=classifier.classes, channels=config.data.channels, on_error=config.data.on_error, cache_mb=0
+    )
+    return ClassPart(images, spread(len(images), config.evaluate.robust_images))
 
 
 def _confused(

@@ -31,6 +31,7 @@ def evaluate_run(
     robustness: bool = True,
     flip: bool | None = None,
     decoder: str | None = None,
+    corrupted: str | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
 
@@ -45,8 +46,16 @@ def evaluate_run(
     if data is not None and drawn:
         raise ConfigError(f"{folder.path} was trained on drawn wings, which have no folder; leave --data out")
     if decoder is not None and not isinstance(config, KeypointConfig):
-        raise ConfigError(f"{folder.path} answers with {config.task}, which no decoder reads; leave --decoder out")
-    asked = {"data.root": data, "data.on_error": on_error, "evaluate.flip": flip, "evaluate.decoder": decoder}
+        raise ConfigError(f"{folder.path} is of the task {config.task}, which no decoder reads; leave --decoder out")
+    if corrupted is not None and not isinstance(config, ClassificationConfig):
+        raise ConfigError(f"{folder.path} is of the task {config.task}, not classification; leave --corrupted out")
+    asked = {
+        "data.root": data,
+        "data.on_error": on_error,
+        "evaluate.flip": flip,
+        "evaluate.decoder": decoder,
+        "evaluate.corrupted": corrupted,
+    }
     config = override(to_dict(config), {key: value for key, value in asked.items() if value is not None})
     scores = _finite(_score(folder, config, split, robustness))
     result = {

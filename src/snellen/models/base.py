@@ -104,11 +104,6 @@ class KeypointNet(nn.Module):
         self.minimum_size = minimum_size
         self.preprocess = Preprocess(channels, contrast)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What rebuilds this network: ``create_model(config["name"], **config["choices"])``."""
-        return {"name": self.name, "choices": dict(self.choices)}
-
     def used_branches(self, x: Float[Tensor, "b c h w"], branch_mask: str | None) -> tuple[bool, ...]:
         """Which branches are on, finest first; refuses a canvas that is too small for all of them."""
         h, w = x.shape[-2:]

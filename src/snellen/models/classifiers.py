@@ -20,7 +20,7 @@ from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS, Contrast, Preprocess
 from snellen.models.registry import UnknownModelError
 from snellen.models.surgery import replace_pooling
-from snellen.models.timm_trunk import _find, _weights
+from snellen.models.timm_weights import find_timm, timm_weights
 
 __all__ = ["ClassNet", "classifier_choices", "create_classifier", "list_classifiers"]
 
@@ -240,11 +240,11 @@ def _build(family: str, classes: int, choices: Mapping[str, Any]) -> nn.Module:
 
 
 def _timm(name: str, classes: int, choices: Mapping[str, Any], load_pretrained: bool) -> nn.Module:
-    timm = _find(name)
+    timm = find_timm(name)
     source: dict[str, Any] = {}
     if choices["pretrained"] and load_pretrained:
         with torch.random.fork_rng(devices=[]):  # a trial build draws weights too: the seed is for the one that is kept
-            source = _weights(timm, name, choices["pretrained"])
+            source = timm_weights(timm, name, choices["pretrained"])
     try:
         made = timm.create_model(name, num_classes=classes, in_chans=choices["channels"], **source)
     except (RuntimeError, OSError, TypeError) as error:

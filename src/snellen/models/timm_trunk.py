@@ -12,10 +12,8 @@ but tried on small blank canvases, because it differs between families and versi
     vit_tiny_...    16 alone; sides must be multiples of 16
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 
 from snellen.models.pooling import make_pool
 from snellen.models.surgery import replace_pooling
+from snellen.models.timm_weights import find_timm, first_line, timm_weights
 
 __all__ = ["TimmTrunk"]
 
@@ -100,13 +99,13 @@ class TimmTrunk(nn.Module):
         pool_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        timm = _find(name)
+        timm = find_timm(name)
         if pool == "own" and pool_options:
             raise ValueError(
                 f"pool='own' has no options and was given {', '.join(pool_options)}; leave pool_options out"
             )
         with torch.random.fork_rng(devices=[]):  # trial builds draw weights too: the seed is for the one that is kept
-            source = _weights(timm, name, pretrained) if pretrained else {}
+            source = timm_weights(timm, name, pretrained) if pretrained else {}
             plan = _plan(timm, name, in_channels, stride, levels)
             if pool != "own":
                 make_pool(pool, plan.channels[0], **pool_options or {})  # to refuse here what it does not take
@@ -118,7 +117,7 @@ class TimmTrunk(nn.Module):
             if not source:
                 raise
             path = source["pretrained_cfg_overlay"]["file"]
-            raise ValueError(f"{path} does not hold weights of timm's {name!r} ({_first_line(error)})") from None
+            raise ValueError(f"{path} does not hold weights of timm's {name!r} ({first_line(error)})") from None
         self.in_channels, self.channels, self.reductions = in_channels, plan.channels, plan.reductions
         self.step, self.minimum_size = plan.step, plan.minimum_size
         self._channels_last = _axes_last(self.net)
@@ -132,7 +131,7 @@ class TimmTrunk(nn.Module):
             with torch.no_grad():
                 self.eval()(example)
         except Exception as error:  # a thousand foreign networks may raise anything
-            reason = _first_line(error).split("; choose")[0]  # by an argument that nobody has here
+            reason = first_line(error).split("; choose")[0]  # by an argument that nobody has here
             raise ValueError(
                 f"pool={pool!r} is not possible with timm's {name!r} ({reason}); take pool='own', or a convolutional "
                 "backbone such as resnet18"
@@ -148,24 +147,6 @@ class TimmTrunk(nn.Module):
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else list(maps)
 
 
-def _find(name: str) -> Any:
-    """The package timm, once it is sure that it has the model `name`."""
-    try:
-        import timm
-        from timm.models import get_pretrained_cfg
-    except ImportError:
-        raise ValueError(f"backbone 'timm:{name}' needs timm; install it with: pip install 'snellen[train]'") from None
-    try:
-        if timm.is_model(name):
-            get_pretrained_cfg(name)  # refuses an unknown tag behind the dot
-            return timm
-    except RuntimeError:
-        pass
-    known = timm.list_models() + timm.list_pretrained()
-    near = difflib.get_close_matches(name, known, 3, 0.0)
-    raise ValueError(f"timm has no model {name!r}; nearest: {', '.join(near)}; timm.list_models() names all")
-
-
 def _plan(timm: Any, name: str, in_channels: int, stride: int, levels: int | None) -> _Plan:
     """Find out how `name` can be used, by building it and trying it on small canvases."""
     problem = ""
@@ -173,10 +154,10 @@ def _plan(timm: Any, name: str, in_channels: int, stride: int, levels: int | Non
         try:
             net = timm.create_model(name, features_only=True, in_chans=in_channels, **arguments).eval()
         except TypeError as error:  # this family does not know the argument
-            problem = problem or _first_line(error)
+            problem = problem or first_line(error)
             continue
         except (RuntimeError, NotImplementedError, AttributeError, AssertionError) as error:
-            raise ValueError(f"timm's {name!r} has no pyramid of maps to give ({_first_line(error)})") from None
+            raise ValueError(f"timm's {name!r} has no pyramid of maps to give ({first_line(error)})") from None
         info = net.feature_info
         maps = dict(enumerate(zip(info.out_indices, info.reduction(), info.channels(), strict=True)))
         # Later entries of one stride overwrite earlier ones: the deepest map of a stride says most.
@@ -234,7 +215,7 @@ class _Fitting:
             with torch.no_grad():
                 maps = self.net(torch.zeros(1, self.in_channels, h, w, device=device))
         except Exception as error:  # a thousand foreign networks may raise anything
-            return _first_line(error)
+            return first_line(error)
         for place, reduction, channels in self.wanted:
             shape = tuple(maps[place].shape[1:])
             c, mh, mw = (shape[2], *shape[:2]) if _axes_last(self.net) else shape
@@ -250,58 +231,3 @@ def _axes_last(net: nn.Module) -> bool:
 
 def _is_power(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _weights(timm: Any, name: str, pretrained: bool | str) -> dict[str, Any]:
-    """What `timm.create_model` needs to start from pretrained weights: always a file, found or downloaded here.
-
-    timm's own way to download would try for the better part of a minute where there is no network.
-    """
-    if isinstance(pretrained, str):
-        path = Path(pretrained).expanduser()
-        if path.suffix != ".safetensors" or not path.is_file():
-            raise ValueError(
-                f"pretrained={pretrained!r} is not a file of weights; give the path of a .safetensors file that holds "
-                f"timm's {name!r}, or true for the weights that timm names"
-            )
-        _check_names(timm, name, path)
-        return {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
-    repository = timm.models.get_pretrained_cfg(name).hf_hub_id
-    if not repository:
-        raise ValueError(f"timm has no pretrained weights for {name!r}; give pretrained=false, or a file's path")
-    import huggingface_hub as hub
-
-    file = "model.safetensors"
-    cached = hub.try_to_load_from_cache(repository, file)
-    if not isinstance(cached, str):
-        try:
-            hub.get_session().head(hub.constants.ENDPOINT, timeout=10)  # one question before a patient download
-            cached = hub.hf_hub_download(repository, file)
-        except Exception as error:  # of several libraries below: no network, no such file, no right to read it
-            raise ValueError(
-                f"the pretrained weights of timm's {name!r} are not in the cache {hub.constants.HF_HUB_CACHE} and cannot "
-                f"be downloaded ({_first_line(error)}); on a machine with network run `hf download {repository} {file}` "
-                f"and copy its cache folder, or give the file's path as pretrained=PATH.safetensors"
-            ) from None
-    return {"pretrained": True, "pretrained_cfg_overlay": {"file": cached}}
-
-
-def _check_names(timm: Any, name: str, path: Path) -> None:
-    """Refuse a file of some other network: timm itself would leave weights that it does not find as they were drawn."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            held = set(file.keys())
-    except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read as safetensors ({_first_line(error)})") from None
-    wanted = set(timm.create_model(name).state_dict())
-    found = len(wanted & held)
-    if found < 0.9 * len(wanted) - 2:  # a head of another number of classes may be missing
-        raise ValueError(
-            f"{path} does not hold weights of timm's {name!r}: {found} of {len(wanted)} tensors have a name in it"
-        )

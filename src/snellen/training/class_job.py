@@ -1,5 +1,7 @@
 """The images, network and card of a training of a classifier."""
 
+from collections.abc import Sequence
+
 from snellen.config import ClassificationConfig, ConfigError
 from snellen.data.class_build import build_classification
 from snellen.data.class_canvas import ClassificationCanvas
@@ -11,8 +13,8 @@ from snellen.training.job import Job, make_model
 __all__ = ["class_images", "prepare_classes"]
 
 
-def class_images(config: ClassificationConfig, split: str) -> ClassImages:
-    """The images of a split, "train", "val" or "test"."""
+def class_images(config: ClassificationConfig, split: str, classes: Sequence[str] | None = None) -> ClassImages:
+    """The images of a split, "train", "val" or "test"; `classes` names the labels where a model knows them already."""
     data = config.data
     if data.root is None:
         raise ConfigError(f"data.format {data.format!r} needs data.root: the folder that holds the images")
@@ -24,6 +26,7 @@ def class_images(config: ClassificationConfig, split: str) -> ClassImages:
         train=data.train,
         val=data.val,
         test=data.test,
+        classes=classes,
         image_column=data.image_column,
         label_column=data.label_column,
         download=data.download,
