@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 __all__ = ["COLOURS", "NO_CLASS", "colour", "coloured"]
 
 #: Chosen one after the other, each as far as can be from all before it and from `NO_CLASS` and white, where the distance of
-#: two colours is the smallest in OKLab over normal vision and the three kinds of dichromacy (Machado et al. 2009). So the
-#: first are told apart best; beyond a dozen the shapes have to help.
+#: two colours is the smallest in OKLab over the three kinds of dichromacy (Machado et al. 2009) and normal vision, which
+#: most eyes have and which counts 0.7. So the first are told apart best; beyond a dozen the shapes have to help.
 COLOURS = (
-    "#56b4e9", "#b02418", "#000000", "#3300cc", "#660055", "#ffcc11", "#ee7700", "#3377bb", "#99ddff", "#883377", "#cc33ff",
-    "#dd3366", "#550088", "#ccee99", "#880000", "#ccaa77", "#3399cc", "#bb6600", "#4455bb", "#7700ee", "#ff9922",
+    "#56b4e9", "#b02418", "#000000", "#0000bb", "#eecc11", "#bb22ff", "#660066", "#ff6622", "#007788", "#44eeaa", "#8877cc",
+    "#33aa55", "#664499", "#bbff77", "#770000", "#aaccff", "#116633", "#3333dd", "#bbbb66", "#cc66ff", "#aa6611",
 )  # fmt: skip
 
 #: Pixels without a class.
