@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from snellen.config import TASKS
 from snellen.models import UnknownChoiceError, UnknownModelError, create_model, list_models, model_choices, model_task
 from snellen.models.outputs import LabelOutput
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
@@ -24,7 +25,7 @@ def test_names():
     assert {model_task(name) for name in list_segmenters()} == {"segmentation"}
     assert model_choices("segnet", classes=4) == {"classes": 4, **segmenter_choices("segnet")}
     # A name means one network.
-    assert len(list_models()) == sum(len(list_models(task=t)) for t in ("keypoints", "classification", "segmentation"))
+    assert len(list_models()) == sum(len(list_models(task=t)) for t in TASKS)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -9,7 +9,11 @@ from snellen.models.preprocess import CONTRASTS
 from snellen.models.trunk import TOPOLOGIES, TRUNK_POOLS
 from snellen.models.unpooling import UNPOOLS
 
-__all__ = ["CHOICES", "UnknownChoiceError", "is_pyramid", "nearest", "resolve_choices"]
+__all__ = ["CHOICES", "UnknownChoiceError", "UnknownModelError", "is_pyramid", "nearest", "resolve_choices"]
+
+
+class UnknownModelError(ValueError):
+    """A model name that is not known."""
 
 
 class UnknownChoiceError(ValueError):

@@ -13,12 +13,11 @@ import torch
 from jaxtyping import Num
 from torch import Tensor, nn
 
-from snellen.models.choices import UnknownChoiceError, nearest
+from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
 from snellen.models.cifar_nets import VGG, CifarResNet, cifar_densenet, cifar_mobilenet, cifar_resnet18
 from snellen.models.outputs import ClassOutput
 from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS, Contrast, Preprocess
-from snellen.models.registry import UnknownModelError
 from snellen.models.surgery import replace_pooling
 from snellen.models.timm_weights import find_timm, timm_weights
 

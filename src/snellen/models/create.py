@@ -11,12 +11,11 @@
 import fnmatch
 from typing import Any
 
-from snellen.models import registry
 from snellen.models.base import KeypointNet
-from snellen.models.choices import UnknownChoiceError, nearest
+from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
 from snellen.models.classifiers import ClassNet, classifier_choices, create_classifier, list_classifiers
+from snellen.models.keypoint_models import create_keypoint_model, keypoint_model_choices, list_keypoint_models
 from snellen.models.label_net import LabelNet
-from snellen.models.registry import UnknownModelError
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
 from snellen.models.superres import SuperResolver, create_enlarger, enlarger_choices
 
@@ -26,7 +25,7 @@ __all__ = ["create_model", "list_models", "model_choices", "model_task"]
 def _names() -> dict[str, str]:
     """Every name and its task."""
     return {
-        **dict.fromkeys(registry.list_models(), "keypoints"),
+        **dict.fromkeys(list_keypoint_models(), "keypoints"),
         **dict.fromkeys(list_classifiers(), "classification"),
         **dict.fromkeys(list_segmenters(), "segmentation"),
         "superres": "super-resolution",
@@ -74,7 +73,7 @@ def model_choices(name: str, **choices: Any) -> dict[str, Any]:
     """
     task = model_task(name)
     if task == "keypoints":
-        return registry.model_choices(name, **choices)
+        return keypoint_model_choices(name, **choices)
     if task == "super-resolution":
         return enlarger_choices(**choices)
     classes = choices.pop("classes", None)
@@ -91,7 +90,7 @@ def create_model(
         name: one of `list_models()`, or "timm:NAME" for a classifier of timm's.
         load_pretrained: False draws pretrained weights too, for a caller that fills all weights in afterwards and needs
             neither their file nor a network.
-        choices: changes to the preset: those of `snellen.models.registry.create_model` for keypoints, those of
+        choices: changes to the preset: those of `snellen.models.create_keypoint_model` for keypoints, those of
             `snellen.models.create_classifier` for classes and of `snellen.models.create_segmenter` for the labels of pixels,
             where `classes` says how many there are; the arguments of `SuperResolver` for "superres".
 
@@ -108,7 +107,7 @@ def create_model(
     """
     task = model_task(name)
     if task == "keypoints":
-        return registry.create_model(name, load_pretrained=load_pretrained, **choices)
+        return create_keypoint_model(name, load_pretrained=load_pretrained, **choices)
     if task == "super-resolution":
         return create_enlarger(**choices)
     if "classes" not in choices:

@@ -9,11 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from snellen.models.choices import UnknownChoiceError, nearest
+from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
 from snellen.models.label_net import LabelNet
 from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS
-from snellen.models.registry import UnknownModelError
 from snellen.models.segnet import CURES, ENCODERS, UNPOOLS, SegNet
 from snellen.models.smp import SMP_DECODERS, SmpNet
 

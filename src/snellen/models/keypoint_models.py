@@ -1,8 +1,8 @@
-"""Models by name: a name is a preset of choices, and every choice can be overridden.
+"""Keypoint networks by name: a name is a preset of choices, and every choice can be overridden.
 
->>> create_model("rcn5", keypoints=12, contrast="image").choices["keypoints"]
+>>> create_keypoint_model("rcn5", keypoints=12, contrast="image").choices["keypoints"]
 12
->>> create_model("rcn", backbone="timm:mobilenetv3_small_100", aggregate="fpn").stride
+>>> create_keypoint_model("rcn", backbone="timm:mobilenetv3_small_100", aggregate="fpn").stride
 4
 """
 
@@ -11,17 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from snellen.models.base import KeypointNet, draw_weights
-from snellen.models.choices import UnknownChoiceError, is_pyramid, nearest, resolve_choices
+from snellen.models.choices import UnknownChoiceError, UnknownModelError, is_pyramid, nearest, resolve_choices
 from snellen.models.pyramid import Pyramid, PyramidNet
 from snellen.models.recombinator import RCN
 from snellen.models.sumnet import SumNet
 from snellen.models.trunk import TOPOLOGIES, Trunk, scaled_widths
 
-__all__ = ["UnknownChoiceError", "UnknownModelError", "create_model", "list_models", "model_choices", "register_model"]
-
-
-class UnknownModelError(ValueError):
-    """A model name that is not registered."""
+__all__ = ["create_keypoint_model", "keypoint_model_choices", "list_keypoint_models", "register_model"]
 
 
 #: Presets differ from the defaults (choices.py) only in what they name. Parameter counts of the papers': rcn.md 6.
@@ -41,10 +37,10 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def list_models(pattern: str = "*") -> list[str]:
+def list_keypoint_models(pattern: str = "*") -> list[str]:
     """Names of the registered models that match a wildcard pattern, sorted.
 
-    >>> list_models("sumnet*")
+    >>> list_keypoint_models("sumnet*")
     ['sumnet5', 'sumnet68']
     """
     return sorted(fnmatch.filter(_PRESETS, pattern))
@@ -55,7 +51,7 @@ def register_model(name: str, **choices: Any) -> None:
 
     Args:
         name: a new name.
-        choices: what differs from the defaults (those of "rcn5"); see `model_choices`.
+        choices: what differs from the defaults (those of "rcn5"); see `keypoint_model_choices`.
 
     Raises:
         ValueError: where the name is taken.
@@ -67,24 +63,24 @@ def register_model(name: str, **choices: Any) -> None:
     _PRESETS[name] = dict(choices)
 
 
-def model_choices(name: str, **choices: Any) -> dict[str, Any]:
-    """All choices of a model, resolved, without building it. Arguments and errors as for `create_model`.
+def keypoint_model_choices(name: str, **choices: Any) -> dict[str, Any]:
+    """All choices of a model, resolved, without building it. Arguments and errors as for `create_keypoint_model`.
 
-    >>> model_choices("sumnet68")["mixing"]
+    >>> keypoint_model_choices("sumnet68")["mixing"]
     'map'
     """
     if name not in _PRESETS:
         raise UnknownModelError(
-            f"no model is called {name!r}; {nearest(name, _PRESETS)}; snellen.list_models() names all {len(_PRESETS)}"
+            f"no model is called {name!r}; {nearest(name, _PRESETS)}; snellen.list_keypoint_models() names all {len(_PRESETS)}"
         )
     return resolve_choices(_PRESETS[name] | choices)
 
 
-def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> KeypointNet:
+def create_keypoint_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> KeypointNet:
     """Build a model with fresh weights, but for a pretrained backbone's.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_keypoint_models()`.
         load_pretrained: False draws the weights of a pretrained backbone too, for a caller that fills all weights in
             afterwards and needs neither their file nor a network.
         choices: changes to the preset, e.g. ``keypoints=12``. All there are::
@@ -117,7 +113,7 @@ def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> 
             branch_mask  e.g. "1001", coarsest first: branches left out
 
     Returns:
-        The model; `model.choices` holds every choice as resolved, ``create_model(name, **model.choices)`` builds it
+        The model; `model.choices` holds every choice as resolved, ``create_keypoint_model(name, **model.choices)`` builds it
         again.
 
     Raises:
@@ -125,10 +121,10 @@ def create_model(name: str, *, load_pretrained: bool = True, **choices: Any) -> 
         UnknownChoiceError: for an unknown choice or value, values that make no sense together, a backbone that timm does
             not have or that gives no usable maps, and pretrained weights that cannot be had.
 
-    >>> create_model("rcn68", keypoints=19, branches=4).keypoints
+    >>> create_keypoint_model("rcn68", keypoints=19, branches=4).keypoints
     19
     """
-    resolved = model_choices(name, **choices)
+    resolved = keypoint_model_choices(name, **choices)
     try:
         model = _pyramid_net(resolved, load_pretrained) if is_pyramid(resolved) else _papers_net(resolved)
     except ValueError as error:

@@ -9,11 +9,11 @@ from snellen.models import (
     UnknownChoiceError,
     UnknownModelError,
     create_model,
+    keypoint_models,
     list_models,
     model_choices,
     model_task,
     register_model,
-    registry,
 )
 from snellen.models.aggregate import AGGREGATES, FPN, Recombine, ScoreSum, UNet
 from snellen.models.pyramid import PyramidNet
@@ -173,7 +173,7 @@ def test_refusals(name, choices, words):
 
 
 def test_register_model(monkeypatch):
-    monkeypatch.setattr(registry, "_PRESETS", dict(registry._PRESETS))
+    monkeypatch.setattr(keypoint_models, "_PRESETS", dict(keypoint_models._PRESETS))
     register_model("wings-small", keypoints=12, width=0.5)
     assert "wings-small" in list_models()
     assert create_model("wings-small", branches=4).name == "wings-small"
