@@ -35,9 +35,16 @@ METRICS = {
     "corruption_error": ("error on corrupted images", "%", 100),
     "shift_consistency": ("same answer for two shifts", "%", 100),
     "mean_flip_probability": ("answer changes between frames", "%", 100),
+    "mean_iou": ("mean IoU", "%", 100),
+    "boundary_f": ("boundary F-score", "%", 100),
+    "pixel_accuracy": ("pixel accuracy", "%", 100),
+    "checkerboard.fixed": ("fixed 2x2 pattern in the logits", "% of energy", 100),
+    "checkerboard.modulated": ("modulated 2x2 pattern in the logits", "%", 100),
+    "psnr": ("PSNR", "dB", 1),
+    "gain": ("PSNR above bicubic", "dB", 1),
 }
 #: Scores whose interval over images is known, so that a single seed has one; each is its task's main number.
-MAIN = ("nme", "top1")
+MAIN = ("nme", "top1", "mean_iou", "psnr")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -103,7 +110,12 @@ def _described(metric: str, normaliser: str) -> tuple[str, str, float, str]:
 
 
 def _value(scores: dict[str, Any], metric: str) -> float:
-    return float(scores["other_normalisers"][metric[4:]] if metric.startswith("nme:") else scores[metric])
+    if metric.startswith("nme:"):
+        return float(scores["other_normalisers"][metric[4:]])
+    found: Any = scores
+    for key in metric.split("."):
+        found = found[key]
+    return float(found)
 
 
 def _command(chosen: argparse.Namespace) -> str:
@@ -142,6 +154,13 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
         "ece",
         "corruptions",
         "flip_probability",
+        "mean_iou",
+        "per_class_iou",
+        "boundary_f",
+        "per_class_boundary_f",
+        "checkerboard",
+        "psnr",
+        "bicubic_psnr",
     )
     return {
         "scores": [{k: s[k] for k in keep if k in s} for s, _ in outcomes],
