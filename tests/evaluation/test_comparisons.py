@@ -1,8 +1,16 @@
 """Tables and figures that put records side by side."""
 
+import dataclasses
 import re
 
-from snellen.evaluation.comparisons import curves_svg, curves_table, has_table, masking_table, paired_table
+from snellen.evaluation.comparisons import (
+    corruption_table,
+    curves_svg,
+    curves_table,
+    has_table,
+    masking_table,
+    paired_table,
+)
 from snellen.evaluation.results import Record
 from snellen.evaluation.results_page import results_page
 
@@ -52,6 +60,17 @@ def test_the_curves_figure_follows_its_data_and_repeats():
     assert drawn(0.06) == drawn(0.06)
     assert drawn(0.06) != drawn(0.05)
     assert drawn(0.06).startswith("<?xml")
+
+
+def test_corruption_errors_are_divided_by_max_pooling_seed_by_seed():
+    def pooled(row, *errors):
+        made = record(f"cifar100/pool-{row}/cpu", [50.0] * len(errors))
+        scores = [{"corruptions": {"fog": [e, e], "jpeg": [0.5, 0.5]}} for e in errors]
+        return dataclasses.replace(made, metric="top-1 accuracy", extra={"scores": scores})
+
+    table = corruption_table([pooled("max", 0.4, 0.8), pooled("lift-ll", 0.2, 0.8)])
+    assert table[-2:] == ["| max | 100.0 ± 0.0 | 100 | 100 |", "| lift-ll | 87.5 ± 17.7 | 75 | 100 |"]
+    assert corruption_table([pooled("lift", 0.2)]) == []
 
 
 def test_paired_differences_are_taken_seed_by_seed():

@@ -1,4 +1,4 @@
-"""Records side by side: the paper's branch-masking table, one choice changed at a time, learning curves."""
+"""Records side by side: the paper's branch-masking table, one choice changed at a time, poolings, learning curves."""
 
 import io
 import re
@@ -9,14 +9,16 @@ import numpy as np
 
 from snellen.evaluation.drawing import BLUE, GREEN, RED, label, new_figure, tidy
 from snellen.evaluation.results import Record, mean_interval
+from snellen.training.classification import corruption_error
 
-__all__ = ["CURVES", "curves_svg", "curves_table", "has_table", "masking_table", "paired_table"]
+__all__ = ["CURVES", "corruption_table", "curves_svg", "curves_table", "has_table", "masking_table", "paired_table"]
 
 #: Runs of the same data and steps whose learning curves are drawn together: figure name -> record names.
 CURVES = {"faces5-curves": ("faces5/rcn", "faces5/sumnet")}
 
 _MASKING = re.compile(r"^(?P<data>\w+)/masking/(?P<net>[a-z]+)-(?P<mask>[01]+)(?:/cpu)?$")
 _PAIRED = re.compile(r"^(?P<data>\w+)/paired/(?P<row>[^/]+)(?:/cpu)?$")
+_POOLS = re.compile(r"^(?P<data>\w+)/pool-(?P<row>[a-z-]+)(?:/cpu)?$")
 #: The order of the paper's table: which branches are on, the coarsest first.
 _MASKS = ("1000", "0100", "0010", "0001", "1100", "0011", "0111", "1001", "1111")
 _NETS = {"sumnet": "SumNet", "rcn": "RCN"}
@@ -102,6 +104,41 @@ def paired_table(records: Sequence[Record]) -> list[str]:
         words = f"{interval[0]:+.2f} to {interval[1]:+.2f}" if len(gaps) > 1 else "one seed"
         lines.append(f"| {name} | {r.mean:.2f} | {sum(gaps) / len(gaps):+.2f} | {words} |")
     lines += ["", "Commands:", "", *(f"- {rows[n].name}: `{rows[n].command}`" for n in ("base", *others))]
+    return lines
+
+
+def corruption_table(records: Sequence[Record]) -> list[str]:
+    """Poolings on corrupted images, each against max pooling, as Markdown lines; empty where there is no pool-max.
+
+    The mCE is that of Hendrycks and Dietterich 2019, seed by seed: a kind's error over its severities divided by that of the
+    max-pooled network of the same seed, the mean over kinds. Below 100 % is better than max pooling.
+    """
+    rows = {found["row"]: r for r in records if (found := _POOLS.match(r.name)) and r.metric == "top-1 accuracy"}
+    base = rows.get("max")
+    if base is None:
+        return []
+    errors = {
+        row: dict(zip(r.seeds, (s["corruptions"] for s in r.extra["scores"]), strict=True)) for row, r in rows.items()
+    }
+    kinds = list(next(iter(errors["max"].values())))
+    lines = [
+        "### Corrupted images, by pooling",
+        "",
+        "The mean corruption error (mCE) against max pooling, seed by seed, and what each kind gives to it, in per cent: below",
+        "100 is better than max pooling. Severities 1 to 5 of each kind.",
+        "",
+        "| pooling | mCE | " + " | ".join(kind.replace("_", " ") for kind in kinds) + " |",
+        "|---|---|" + "---|" * len(kinds),
+    ]
+    for row, found in errors.items():
+        shared = sorted(set(found) & set(errors["max"]))
+        if not shared:
+            continue
+        scores = [corruption_error(found[seed], errors["max"][seed]) for seed in shared]
+        values = [100 * score.mce for score in scores]
+        spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+        of_kinds = (f"{100 * np.mean([score.relative[kind] for score in scores]):.0f}" for kind in kinds)
+        lines.append(f"| {row} | {np.mean(values):.1f}{spread} | " + " | ".join(of_kinds) + " |")
     return lines
 
 

@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from snellen.evaluation.comparisons import CURVES, curves_svg, curves_table, has_table, masking_table, paired_table
+from snellen.evaluation.comparisons import (
+    CURVES,
+    corruption_table,
+    curves_svg,
+    curves_table,
+    has_table,
+    masking_table,
+    paired_table,
+)
 from snellen.evaluation.results import Record, read_records
 from snellen.training.runs import write_atomically
 
@@ -56,7 +64,7 @@ def results_page(records: list[Record], not_run: str = "") -> str:
                     *table,
                     "",
                 ]
-        for table in (masking_table(everything), paired_table(everything)):
+        for table in (masking_table(everything), paired_table(everything), corruption_table(everything)):
             lines += [*table, ""] if table else []
     if not_run:
         lines += ["## Not run", "", not_run.strip(), ""]
