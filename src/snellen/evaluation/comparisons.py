@@ -130,11 +130,11 @@ def corruption_table(records: Sequence[Record]) -> list[str]:
         "| pooling | mCE | " + " | ".join(kind.replace("_", " ") for kind in kinds) + " |",
         "|---|---|" + "---|" * len(kinds),
     ]
-    for row, found in errors.items():
-        shared = sorted(set(found) & set(errors["max"]))
+    for row, of_seeds in errors.items():
+        shared = sorted(set(of_seeds) & set(errors["max"]))
         if not shared:
             continue
-        scores = [corruption_error(found[seed], errors["max"][seed]) for seed in shared]
+        scores = [corruption_error(of_seeds[seed], errors["max"][seed]) for seed in shared]
         values = [100 * score.mce for score in scores]
         spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
         of_kinds = (f"{100 * np.mean([score.relative[kind] for score in scores]):.0f}" for kind in kinds)
