@@ -85,7 +85,8 @@ def test_halving_is_the_mean_and_bicubic_keeps_flat_pictures():
     assert torch.equal(bicubic(flat[..., :3, :2]), flat)
 
 
-def test_scores_and_report(run, capsys):
+def test_scores_and_report(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
     scores = api.evaluate(run, split="test")
     model = load(run)
     from snellen.training.class_job import class_images
