@@ -1,19 +1,18 @@
 """The report of a classification run, from a `ClassRecord`."""
 
-import base64
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from snellen.evaluation.class_record import ClassRecord, png
+from snellen.evaluation.class_record import ClassRecord
 from snellen.evaluation.curves import learning_curves, reliability_plot
 from snellen.evaluation.drawing import BLUE, INK, RED, new_figure, note, tidy
-from snellen.evaluation.report_page import Page, picture, render_page
+from snellen.evaluation.report_page import picture, render_page
+from snellen.evaluation.run_record import image_tag
 from snellen.evaluation.tables import number
 from snellen.training.runs import write_atomically
 
@@ -29,18 +28,6 @@ def write_class_report(record: ClassRecord, path: str | Path) -> Path:
 
 def render_class_report(record: ClassRecord) -> str:
     """The report as HTML text."""
-    page = Page(
-        run=record.run,
-        dataset=record.dataset,
-        split=record.split,
-        command=record.command,
-        config=record.config,
-        versions=record.versions,
-        train_seconds=record.train_seconds,
-        steps=record.steps,
-        parameters=record.parameters,
-        canvas=record.canvas,
-    )
     learning = partial(
         learning_curves, record.history, "val/top1", "Validation accuracy, %", factor=100, unit="%", better="max"
     )
@@ -70,7 +57,7 @@ def render_class_report(record: ClassRecord) -> str:
             key=lambda pair: pair[1],
         ),
     }
-    return render_page("report_classes.html.j2", page, context)
+    return render_page("report_classes.html.j2", record.page(), context)
 
 
 def figure_corruptions(record: ClassRecord) -> Figure:
@@ -100,9 +87,7 @@ def _gallery(record: ClassRecord) -> list[dict[str, Any]]:
     for kind in dict.fromkeys(s.kind for s in record.samples):
         entries = [
             {
-                "image": Markup('<img alt="" src="data:image/png;base64,{}">').format(
-                    base64.b64encode(png(s.picture)).decode()
-                ),
+                "image": image_tag(s.picture),
                 "true": s.true,
                 "answer": s.answer,
                 "score": number(100 * s.score, 0),

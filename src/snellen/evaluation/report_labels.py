@@ -1,21 +1,19 @@
 """The report of a segmentation run, from a `LabelRecord`."""
 
-import base64
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from snellen.evaluation.class_record import png
 from snellen.evaluation.curves import learning_curves
 from snellen.evaluation.drawing import BLUE, RED, new_figure, tidy
 from snellen.evaluation.label_record import LabelRecord
 from snellen.evaluation.palette import COLOURS, NO_CLASS, colour, coloured
-from snellen.evaluation.report_page import Page, picture, render_page
+from snellen.evaluation.report_page import picture, render_page
+from snellen.evaluation.run_record import image_tag
 from snellen.evaluation.tables import number
 from snellen.training.runs import write_atomically
 
@@ -34,18 +32,6 @@ def write_label_report(record: LabelRecord, path: str | Path) -> Path:
 
 def render_label_report(record: LabelRecord) -> str:
     """The report as HTML text."""
-    page = Page(
-        run=record.run,
-        dataset=record.dataset,
-        split=record.split,
-        command=record.command,
-        config=record.config,
-        versions=record.versions,
-        train_seconds=record.train_seconds,
-        steps=record.steps,
-        parameters=record.parameters,
-        canvas=record.canvas,
-    )
     learning = partial(
         learning_curves, record.history, "val/miou", "Validation mean IoU on canvases, %", factor=100, unit="%",
         better="max",
@@ -73,7 +59,7 @@ def render_label_report(record: LabelRecord) -> str:
         "images": {"median": _percent(float(np.median(known))), "count": len(known)} if known else None,
         "classes": _class_rows(record),
     }
-    return render_page("report_labels.html.j2", page, context)
+    return render_page("report_labels.html.j2", record.page(), context)
 
 
 def figure_classes(record: LabelRecord) -> Figure:
@@ -122,12 +108,7 @@ def _gallery(record: LabelRecord) -> list[dict[str, Any]]:
                 ("truth", coloured(s.truth, classes)),
                 ("answer", coloured(s.answer, classes)),
             )
-            images = [
-                Markup('<img class="{}" alt="{}" src="data:image/png;base64,{}">').format(
-                    "photo" if words == "image" else "map", words, base64.b64encode(png(pixels)).decode()
-                )
-                for words, pixels in maps
-            ]
+            images = [image_tag(pixels, words, "photo" if words == "image" else "map") for words, pixels in maps]
             entries.append({"images": images, "name": s.name, "score": _percent(s.score)})
         rows.append({"kind": kind.capitalize(), "entries": entries})
     return rows

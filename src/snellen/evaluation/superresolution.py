@@ -1,34 +1,28 @@
 """Scoring a super-resolution run: how close doubled pictures come, beside bicubic enlargement."""
 
-import base64
-import io
-import json
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from snellen.config import SuperResolutionConfig
 from snellen.data import ClassificationCanvas, evaluation_loader
-from snellen.evaluation.class_record import png
 from snellen.evaluation.history import run_facts
 from snellen.evaluation.pictures import choose
+from snellen.evaluation.run_record import RunRecord
 from snellen.inference import Enlarger, load
 from snellen.training.boundaries import checkerboard, psnr
 from snellen.training.class_job import class_images
 from snellen.training.metrics import bootstrap_interval
-from snellen.training.runs import RunFolder, write_atomically
+from snellen.training.runs import RunFolder
 from snellen.training.super_task import halve
 
 __all__ = ["PictureSample", "SuperRecord", "bicubic", "evaluate_pictures"]
 
-FORMAT = "snellen-pictures/1"
 #: Pictures of each row of the report's gallery.
 GALLERY = 4
 
@@ -56,74 +50,12 @@ class PictureSample:
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class SuperRecord:
-    """The numbers of a super-resolution run on a split, some of its pictures, and the circumstances.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SuperRecord(RunRecord):
+    """The numbers of a super-resolution run on a split (`evaluate_pictures`), some of its pictures, and the circumstances."""
 
-    Attributes:
-        run: name of the run.
-        dataset: name of the data.
-        split: "train", "val" or "test".
-        scores: of `evaluate_pictures`.
-        samples: pictures for the gallery.
-        canvas: (height, width) of the answers.
-        config: the resolved configuration.
-        command: what was typed.
-        versions: package to version, and whatever else names the circumstances.
-        train_seconds: time of training.
-        steps: updates.
-        parameters: trained numbers of the model.
-        history: rows of metrics.csv.
-    """
-
-    run: str
-    dataset: str
-    split: str
-    scores: dict[str, Any]
-    samples: list[PictureSample]
-    canvas: tuple[int, int]
-    config: dict[str, Any]
-    command: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    train_seconds: float | None = None
-    steps: int | None = None
-    parameters: int | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, path: str | Path) -> Path:
-        """Write `path`.json; returns its path."""
-        text = {f.name: getattr(self, f.name) for f in fields(self)}
-        text["format"] = FORMAT
-        text["samples"] = [
-            {k: base64.b64encode(png(v)).decode() if isinstance(v, np.ndarray) else v for k, v in vars(s).items()}
-            for s in self.samples
-        ]
-        file = Path(f"{path}.json")
-        write_atomically(file, json.dumps(text, indent=1, allow_nan=False) + "\n")
-        return file
-
-    @classmethod
-    def load(cls, file: str | Path) -> "SuperRecord":
-        """Read what `save` wrote.
-
-        Raises:
-            ValueError: where the file is of another format.
-        """
-        text = json.loads(Path(file).read_text(encoding="utf-8"))
-        if text.pop("format", None) != FORMAT:
-            raise ValueError(f"{file} is not a record of format {FORMAT}; evaluate the run again")
-        samples = []
-        for sample in text["samples"]:
-            maps: dict[str, Any] = {name: _pixels(sample.pop(name)) for name in ("seen", "plain", "answer", "truth")}
-            samples.append(PictureSample(**maps, **sample))
-        text["samples"] = samples
-        text["canvas"] = tuple(text["canvas"])
-        return cls(**text)
-
-
-def _pixels(text: str) -> NDArray[np.uint8]:
-    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(text))))
-    return pixels.reshape(*pixels.shape[:2], -1)
+    format: ClassVar[str] = "snellen-pictures/1"
+    sample: ClassVar[type] = PictureSample
 
 
 def bicubic(pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
