@@ -1,6 +1,8 @@
 """Figures of the paper, from runs that were evaluated.
 
     python benchmarks/figures.py coarse-to-fine runs/wings-rcn-seed0 docs/coarse-to-fine.png
+    python benchmarks/figures.py bands runs/wings-rcn-lift-seed0 docs/lift-bands.png
+    python benchmarks/figures.py put-back runs/wings-rcn-lift-seed0 docs/lift-put-back.png
     python benchmarks/figures.py beside SumNet=runs/wings-sumnet-seed0 RCN=runs/wings-rcn-seed0 docs/sumnet-beside-rcn.png
 
 Of real data they show its photos: look at them, and mind the data's terms before you publish them.
@@ -12,9 +14,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from snellen.config import AugmentConfig, KeypointConfig
-from snellen.data import build_dataset
+from snellen.data import Split, build_dataset
 from snellen.evaluation.figures_images import figure_coarse_to_fine, figure_gallery
-from snellen.evaluation.pictures import where_they_differ
+from snellen.evaluation.figures_pooling import Pooled, figure_bands, figure_put_back, poolings_seen
+from snellen.evaluation.pictures import canvas_picture, where_they_differ
 from snellen.evaluation.record import EvaluationRecord
 from snellen.inference import load_localiser
 from snellen.training.runs import RunFolder
@@ -23,7 +26,7 @@ from snellen.training.runs import RunFolder
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=("coarse-to-fine", "beside"))
+    parser.add_argument("figure", choices=("coarse-to-fine", "beside", "bands", "put-back"))
     parser.add_argument("runs", nargs="+", help="run folders, for `beside` two of the form NAME=FOLDER")
     parser.add_argument("out", type=Path)
     parser.add_argument("--split", default="test")
@@ -33,6 +36,10 @@ def main() -> None:
             figure_coarse_to_fine(EvaluationRecord.load(Path(chosen.runs[0]) / f"predictions-{chosen.split}.npz")),
             chosen.out,
         )
+        return
+    if chosen.figure in ("bands", "put-back"):
+        seen = _poolings(chosen.runs[0], chosen.split)
+        _save(figure_bands(seen) if chosen.figure == "bands" else figure_put_back(seen), chosen.out)
         return
     named = [tuple(r.split("=", 1)) for r in chosen.runs]
     if len(named) != 2 or any(len(pair) != 2 for pair in named):
@@ -46,6 +53,14 @@ def main() -> None:
     changes = config.validation if chosen.split == "val" else AugmentConfig()
     entries = where_they_differ(first, second, load_localiser(named[0][1]), samples, changes)
     _save(figure_gallery(first[1], entries), chosen.out)
+
+
+def _poolings(run: str, split: Split) -> list[Pooled]:
+    """What the LiftPools of a run see of the first image of a split."""
+    localiser, config = load_localiser(run), RunFolder(run).config()
+    assert isinstance(config, KeypointConfig)
+    _, canvas = canvas_picture(localiser, build_dataset(config.data, split), 0, AugmentConfig())
+    return poolings_seen(localiser.model, canvas.to(next(localiser.model.parameters()).device))
 
 
 def _save(figure: Figure, out: Path) -> None:
