@@ -36,11 +36,10 @@ def train_a_step(net, x):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("how", ["surgery", "aa_layer"])
-def test_a_resnet50_trains_a_step_and_gives_the_same_numbers_in_onnxruntime(how, tmp_path):
+def test_a_resnet50_trains_a_step_and_gives_the_same_numbers_in_onnxruntime(tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    net = stirred(resnet("resnet50", how))
+    net = stirred(resnet("resnet50", "surgery"))  # the same layers as by aa_layer, and the shortcuts'
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(2, 3, 64, 64, generator=generator)
     moved = train_a_step(net, x)

@@ -95,7 +95,7 @@ def figure_bands(seen: Sequence[Pooled]) -> Figure:
 
 
 def figure_put_back(seen: Sequence[Pooled]) -> Figure:
-    """A row a layer: its input's strongest channel, and that channel put back; titles say how much energy of all channels is lost."""
+    """A row a layer: its input's strongest channel, and that channel put back; titles give the energy lost in all channels."""
     rows = []
     for pooled in seen:
         found = put_back(pooled)
