@@ -3,11 +3,15 @@
 import csv
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from PIL import Image
 
 from contracts import TaskContract
@@ -129,6 +133,7 @@ def test_corrupted_images_are_read_as_imagenet_c_has_them(run, tmp_path, monkeyp
     scores = api.evaluate(run, split="test", corrupted=str(tmp_path / "C"))
     assert scores["corruptions"] == {"turned": [0, 0, 1, 1, 1]}
     assert scores["corruption_error"] == pytest.approx(0.6)
+    assert scores["corrupted_images"] == 2
     assert cli.main(["evaluate", str(run), "--corrupted", str(tmp_path / "none")]) == 1
     assert "holds no corrupted images" in capsys.readouterr().err
 
@@ -186,3 +191,30 @@ def test_models_of_other_tasks_are_refused(run, tmp_path):
         prepare(from_dict({**settings, "model": {"name": "rcn5"}}))
     with pytest.raises(ConfigError, match=r"needs data\.root"):
         prepare(from_dict({**settings, "data": {"format": "folders"}}))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_run(tmp_path):
+    """What `devices: 2` does, on the CPU: one folder, both take their part of every batch, both end well."""
+    settings = class_recipe(write_classes(tmp_path / "data"), tmp_path, accelerator="cpu", devices=2)
+    (tmp_path / "halves.yaml").write_text(yaml.safe_dump(settings))
+    done = subprocess.run(
+        [sys.executable, "-m", "snellen.cli", "train", str(tmp_path / "halves.yaml"), "--name", "two"],
+        capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "two" / "model.json").exists()
+    assert 0 <= api.evaluate(tmp_path / "two", robustness=False)["top1"] <= 1
+
+
+def test_classes_that_the_data_do_not_have_are_refused(tmp_path):
+    settings = class_recipe(write_classes(tmp_path / "data"), tmp_path)
+    with pytest.raises(ConfigError, match="classes is 3, but the data have 2"):
+        prepare(from_dict({**settings, "model": {"name": "resnet20", "choices": {"classes": 3}}}))
+
+
+def test_grey_and_colour_arrays_together(run):
+    grey, colour = np.full((9, 9), 80, np.uint8), np.full((12, 7, 3), 80, np.uint8)
+    assert len(load(run).predict([grey, colour])) == 2
+    with pytest.raises(ValueError, match="has no pixels"):
+        load(run).predict(np.empty((0, 5, 3), np.uint8))

@@ -10,12 +10,16 @@ from PIL import Image
 from contracts import TaskContract
 from snellen import api, cli, create_model
 from snellen.config import ConfigError, from_dict
+from snellen.data import ClassBatch
 from snellen.evaluation.report_superresolution import render_super_report
 from snellen.evaluation.superresolution import SuperRecord, bicubic
 from snellen.inference import Enlarger, load
 from snellen.models import UnknownChoiceError
 from snellen.training.boundaries import psnr
+from snellen.training.class_job import class_images
 from snellen.training.fit import fit
+from snellen.training.job import prepare
+from snellen.training.runs import RunFolder
 from snellen.training.super_task import halve
 from tiny import class_recipe, write_classes
 
@@ -89,9 +93,6 @@ def test_scores_and_report(run, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
     scores = api.evaluate(run, split="test")
     model = load(run)
-    from snellen.training.class_job import class_images
-    from snellen.training.runs import RunFolder
-
     pictures = [s.image[None].float() for s in class_images(RunFolder(run).config(), "test")]
     ours = [psnr(model.enlarge(halve(p)), p).item() for p in pictures]
     theirs = [psnr(bicubic(halve(p)), p).item() for p in pictures]
@@ -120,3 +121,17 @@ def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(UnknownChoiceError, match="no choice 'ups'; nearest: up"):
         create_model("superres", ups="lift")
     assert create_model("superres", **create_model("superres", up="lift").choices).up == "lift"
+
+
+def test_blank_pictures_count_as_100_decibels(run):
+    task = prepare(RunFolder(run).config()).task
+    blank = torch.full((2, 3, 16, 16), 90.0)
+    logged = {}
+    task.log = lambda name, value, **_: logged.__setitem__(name, float(value))
+    task.model.forward = lambda x: blank
+    task.validation_step(ClassBatch(blank, torch.zeros(2), torch.zeros(2)), 0)
+    assert logged["val/psnr"] == 100
+    with pytest.raises(UnknownChoiceError, match="features='x' is not possible"):
+        create_model("superres", features="x")
+    with pytest.raises(UnknownChoiceError, match="foo"):
+        create_model("superres", up="lift", lift_options={"foo": 1})

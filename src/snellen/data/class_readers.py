@@ -297,6 +297,11 @@ class TorchvisionCIFAR(ClassImages):
             code = f"from torchvision.datasets import {reader.__name__} as C; C({str(root)!r}, download=True)"
             reason = str(error).split(".")[0].lower()
             raise DataError(f'{kind} is not in {root} ({reason}); fetch it with: python -c "{code}"') from None
+        except OSError as error:
+            raise DataError(
+                f"{kind} cannot be downloaded to {root} ({error}); unpack the archive of the CIFAR page there yourself, or "
+                "leave data.download out where it is there already"
+            ) from None
         self._pixels = torch.from_numpy(found.data).permute(0, 3, 1, 2)
         part = "train" if train else "test"
         entries = [ClassEntry(f"{part}/{i:05d}", int(label), i) for i, label in enumerate(found.targets)]

@@ -78,8 +78,8 @@ def class_robustness(
 
     Returns:
         Fractions: `corruptions` (kind: errors at severities 1 to 5), `corruption_error` (the mean of all), `flip_probability`
-        (perturbation: how often the class changes along a sequence), `mean_flip_probability`, `shift_consistency`,
-        and `robust_images`.
+        (perturbation: how often the class changes along a sequence), `mean_flip_probability`, `shift_consistency`;
+        `robust_images` of the split were perturbed, `corrupted_images` a severity corrupted, here or in the folder named.
     """
     evaluate = config.evaluate
     part = ClassPart(data, spread(len(data), evaluate.robust_images))
@@ -89,8 +89,10 @@ def class_robustness(
         return logits.argmax(axis=1), labels
 
     errors: dict[str, list[float]] = {}
+    corrupted = len(part)
     for kind, versions in _corrupted(part, config, classifier):
         outcomes = [answers(images) for images in versions]
+        corrupted = len(outcomes[0][1])
         errors[kind] = [float((predicted != labels).mean()) for predicted, labels in outcomes]
     flips = {}
     for kind, against in PERTURBATIONS.items():
@@ -104,6 +106,7 @@ def class_robustness(
         "mean_flip_probability": float(np.mean(list(flips.values()))),
         "shift_consistency": shift_consistency(first, second),
         "robust_images": len(part),
+        "corrupted_images": corrupted,
     }
 
 

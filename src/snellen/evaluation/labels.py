@@ -81,10 +81,10 @@ def evaluate_labels(folder: RunFolder, config: SegmentationConfig, split: str, *
     assert isinstance(segmenter, Segmenter)  # the card says so, as the configuration does
     segmenter.flip = config.evaluate.flip
     data = label_images(config, split)
-    if len(data.classes) != len(segmenter.classes):
+    if tuple(data.classes) != tuple(segmenter.classes):
         raise DataError(
-            f"{data.source} has {len(data.classes)} classes, but {folder.path} was trained on {len(segmenter.classes)}; "
-            "score it on data of the same classes"
+            f"{data.source} has the classes {', '.join(data.classes)}, but {folder.path} was trained on "
+            f"{', '.join(segmenter.classes)}; score it on data of the same classes in the same order"
         )
     found = measure(segmenter, data, tolerance=config.evaluate.boundary, robustness=robustness)
     scores = {"flip": segmenter.flip, **_scores(found, data, config.evaluate.boundary)}

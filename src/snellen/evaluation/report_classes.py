@@ -43,8 +43,8 @@ def render_class_report(record: ClassRecord) -> str:
         ),
         "corruptions": picture(
             partial(figure_corruptions, record), "Error by kind of corruption, from severity 1 to 5.", "corruptions",
-            "A line's left end is the error at severity 1, its right end at severity 5, the dot the mean. The dashed line is "
-            "the error on the same split as it is.",
+            "A line spans the errors at severities 1 to 5, the dot is their mean. The dashed line is "
+            "the error on all images of the split as they are.",
         ),
     }  # fmt: skip
     context = {

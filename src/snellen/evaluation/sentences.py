@@ -29,9 +29,10 @@ def _of_classes(scores: dict[str, Any]) -> str:
     )
     if "corruption_error" in scores:
         text += (
-            f"\non {scores['robust_images']} images: error {_percent(scores['corruption_error'])} where they are corrupted, "
-            f"the answer changes between {_percent(scores['mean_flip_probability'])} of the frames of perturbation sequences, "
-            f"and is the same for two shifts of {_percent(scores['shift_consistency'], 1)}"
+            f"\ncorrupted, {scores['corrupted_images']} images a severity: error {_percent(scores['corruption_error'])}"
+            f"\nperturbed, {scores['robust_images']} images: the answer changes between "
+            f"{_percent(scores['mean_flip_probability'])} of the frames of sequences, and is the same for two shifts of "
+            f"{_percent(scores['shift_consistency'], 1)}"
         )
     return text
 

@@ -19,7 +19,7 @@ from snellen.training.boundaries import checkerboard, psnr
 from snellen.training.class_job import class_images
 from snellen.training.metrics import bootstrap_interval
 from snellen.training.runs import RunFolder
-from snellen.training.super_task import halve
+from snellen.training.super_task import HIGHEST, halve
 
 __all__ = ["PictureSample", "SuperRecord", "bicubic", "evaluate_pictures"]
 
@@ -86,9 +86,8 @@ def evaluate_pictures(folder: RunFolder, config: SuperResolutionConfig, split: s
         truth = batch.image.round()
         seen = halve(truth)
         answer = enlarger.enlarge(seen)
-        # Pictures that are met exactly, such as blank ones, count as 100 dB, beyond what grey levels can tell.
-        found.append(psnr(answer, truth).clamp(max=100).numpy())
-        plain.append(psnr(bicubic(seen), truth).clamp(max=100).numpy())
+        found.append(psnr(answer, truth).clamp(max=HIGHEST).numpy())
+        plain.append(psnr(bicubic(seen), truth).clamp(max=HIGHEST).numpy())
         for maps in (answer, truth):
             pattern = checkerboard(maps)
             patterns.append((pattern.fixed * len(truth), pattern.modulated * len(truth)))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from snellen.data.views import to_channels
 from snellen.images import read_image
 
 __all__ = ["Picture", "as_list", "image_tensor"]
@@ -29,7 +30,7 @@ def image_tensor(picture: Picture, channels: int) -> UInt8[Tensor, "c h w"]:
 
     Args:
         picture: the image.
-        channels: 1 or 3, what a file or PIL image is read as.
+        channels: 1 or 3; grey is repeated, colour becomes grey by the ITU-R 601 luma.
 
     Raises:
         ValueError: for other shapes and types; ImageError for files that cannot be read.
@@ -50,4 +51,6 @@ def image_tensor(picture: Picture, channels: int) -> UInt8[Tensor, "c h w"]:
             f"an image holds whole numbers from 0 to 255 (uint8), not {str(picture.dtype).removeprefix('torch.')}; "
             "scale it to that range and convert it"
         )
-    return picture
+    if not picture.numel():
+        raise ValueError(f"an image of {picture.shape[-1]}x{picture.shape[-2]} has no pixels; leave it out")
+    return to_channels(picture, channels)

@@ -40,7 +40,14 @@ def enlarger_choices(**choices: Any) -> dict[str, Any]:
             raise UnknownChoiceError(
                 f"super-resolution networks have no choice {key!r}; {nearest(key, _CHOICES)}; all are {', '.join(_CHOICES)}"
             )
-    return _CHOICES | choices
+    resolved = _CHOICES | choices
+    for key in ("features", "depth"):
+        value = resolved[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UnknownChoiceError(f"{key}={value!r} is not possible; give a whole number of at least 1")
+    if not isinstance(resolved["lift_options"], dict):
+        raise UnknownChoiceError(f"lift_options={resolved['lift_options']!r} is not possible; give a group of options")
+    return resolved
 
 
 def create_enlarger(**choices: Any) -> "SuperResolver":
@@ -52,7 +59,7 @@ def create_enlarger(**choices: Any) -> "SuperResolver":
     resolved = enlarger_choices(**choices)
     try:
         network = SuperResolver(**resolved)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UnknownChoiceError(f"model 'superres': {error}") from None
     network.name, network.choices = "superres", resolved
     return network

@@ -43,6 +43,10 @@ def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = Tru
     data, canvas = config.data, config.data.canvas
     train, val = (class_images(config, split) for split in ("train", "val"))
     model: ClassNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))
+    if model.classes != len(train.classes):
+        raise ConfigError(
+            f"model.choices.classes is {model.classes}, but the data have {len(train.classes)} classes; leave it out"
+        )
     if min(canvas) < model.minimum_size:
         raise ConfigError(
             f"data.canvas {list(canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import logging
+import os
 import pickle
 import shutil
 import sys
@@ -54,8 +55,10 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
         ConfigError, DataError, AnnotationError: one sentence each, before anything is written.
     """
     folder = resume or RunFolder(Path(config.out) / config.run_name)
-    if resume is None:
+    if resume is None and _first_process():
         folder.refuse_if_taken()  # before data are read, which may take minutes
+    elif resume is None and (folder / "config.yaml").exists():
+        config = folder.config()  # of the first process, which turned a time budget into steps
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     job = prepare(config, load_pretrained=resume is None)
@@ -64,7 +67,8 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
             train = dataclasses.replace(config.train, steps=_with_steps(job), minutes=None)
             config = dataclasses.replace(config, train=train)
             job.task.config = config
-        folder.create(config, command)
+        if _first_process():
+            folder.create(config, command)
     steps = config.train.steps
     start = _finished_steps(folder) if resume else 0
     clock, interrupt = RandomState(), StopOnInterrupt()
@@ -94,8 +98,8 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
                 ckpt_path=folder.last_checkpoint if resume else None,
                 weights_only=True,
             )
-        except Exception:
-            if not folder.last_checkpoint.exists():
+        except BaseException:  # a second Ctrl-C too
+            if _first_process() and not folder.last_checkpoint.exists():
                 shutil.rmtree(folder.path, ignore_errors=True)  # nothing to go on with, and the name is free again
             raise
     if interrupt.interrupted:
@@ -103,9 +107,16 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
             "stopped at step %d of %d; go on with: snellen train --resume %s", trainer.global_step, steps, folder.path
         )
         return folder
+    trainer.save_checkpoint(folder.last_checkpoint)
     if trainer.is_global_zero:
         _keep(folder, job, trainer, clock)
+    trainer.strategy.barrier("the run is complete")
     return folder
+
+
+def _first_process() -> bool:
+    """Whether this process owns the run folder: Lightning starts one more for each further device, by the same command."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def _finished_steps(folder: RunFolder) -> int:
@@ -197,7 +208,6 @@ def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 def _keep(folder: RunFolder, job: Job, trainer: Trainer, clock: RandomState) -> None:
     """Write the weights that the run keeps, and all that deployment needs beside them."""
     config, model = job.task.config, job.task.model
-    trainer.save_checkpoint(folder.last_checkpoint)
     best = config.train.keep == "best" and folder.best_checkpoint.exists()
     source = folder.best_checkpoint if best else folder.last_checkpoint
     checkpoint = torch.load(source, map_location="cpu", weights_only=True)

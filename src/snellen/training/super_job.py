@@ -1,6 +1,6 @@
 """The pictures, network and card of a training of super-resolution."""
 
-from snellen.config import SuperResolutionConfig
+from snellen.config import ConfigError, SuperResolutionConfig
 from snellen.data import ClassificationCanvas
 from snellen.models.superres import SuperResolver
 from snellen.training.class_job import class_images
@@ -15,6 +15,10 @@ def prepare_pictures(config: SuperResolutionConfig, *, load_pretrained: bool = T
     data, canvas = config.data, config.data.canvas
     train, val = (class_images(config, split) for split in ("train", "val"))
     model: SuperResolver = make_model(config, load_pretrained=load_pretrained)
+    if model.channels != data.channels:
+        raise ConfigError(
+            f"model.choices.channels is {model.channels}, but data.channels {data.channels}; leave the former out"
+        )
     return Job(
         task=SuperTask(model, config),
         train_set=ClassificationCanvas(train, canvas, config.augment, fit=data.fit, zoom=data.zoom, seed=config.seed),

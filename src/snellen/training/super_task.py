@@ -14,7 +14,11 @@ from snellen.models.superres import SuperResolver
 from snellen.training.boundaries import psnr
 from snellen.training.task import Task
 
-__all__ = ["SuperTask", "halve"]
+__all__ = ["HIGHEST", "SuperTask", "halve"]
+
+
+#: Decibels of a picture that is met exactly, such as a blank one: beyond what grey levels can tell, and finite.
+HIGHEST = 100.0
 
 
 def halve(pictures: Float[Tensor, "b c 2*h 2*w"]) -> Float[Tensor, "b c h w"]:
@@ -55,5 +59,5 @@ class SuperTask(Task):
         """Loss, and the signal-to-noise ratio of the answers as a file would hold them."""
         found, pictures = self.model(halve(batch.image)), len(batch.image)
         self.log("val/loss", F.l1_loss(found, batch.image) / 255, batch_size=pictures, on_epoch=True)
-        ratio = psnr(found.round().clamp(0, 255), batch.image.round())
+        ratio = psnr(found.round().clamp(0, 255), batch.image.round()).clamp(max=HIGHEST)
         self.log("val/psnr", ratio.mean(), batch_size=pictures, on_epoch=True, prog_bar=True)
