@@ -10,6 +10,9 @@ images a run, about five minutes on 2 CPU cores; the records end in /cpu. Runs t
 import rows
 
 BASE = {
+    "augment.rotate": "30",
+    "train.target": "gauss",
+    "train.sigma": "1.0",
     "data.canvas": "[80, 80]",
     "data.channels": "1",
     "model.choices.width": "1.0",
