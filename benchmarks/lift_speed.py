@@ -14,13 +14,14 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snellen.evaluation.results import Record, add_record
-from snellen.layers import LiftDown2d
+from snellen.layers import LiftDown2d, lift_planes
 from snellen.layers.lift_plain import NetWeights
 
 WARM = 3
@@ -70,6 +71,19 @@ class Haar(nn.Module):
         return F.conv2d(x, self.get_buffer("filters"), stride=2, groups=self.channels)[:, ::4]
 
 
+class Walk(nn.Module):
+    """Ours as it is without numba, by torch's own operations."""
+
+    def __init__(self, layer: LiftDown2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum of the bands; the backward pass takes the same way."""
+        with mock.patch.object(lift_planes, "_kernels", return_value=None):
+            return self.layer(x)
+
+
 def layers(channels: int, kernel_size: int) -> dict[str, nn.Module]:
     """All forms by name."""
     ours, plain = LiftDown2d(channels, kernel_size), LiftDown2d(channels, kernel_size, memory="autograd")
@@ -82,6 +96,7 @@ def layers(channels: int, kernel_size: int) -> dict[str, nn.Module]:
         "haar": Haar(channels),
         "lift-literal": Literal(ours),
         "lift-conv2d": plain,
+        "lift-no-numba": Walk(ours),
         "lift": ours,
     }
     try:
@@ -180,7 +195,7 @@ def main() -> None:
         add_record(
             Path(chosen.results) / "lift.json",
             Record.here(
-                name=f"lift-speed/{name}",
+                name=f"speed/lift/{name}",
                 metric=f"training step, {mode}, {layout}, {size}, {chosen.clock} time",
                 unit="ms",
                 values=[step],

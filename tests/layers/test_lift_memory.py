@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lifts import layer_of, randoms
-from snellen.layers import LiftUp1d, LiftUp2d, LiftUp3d, lift_walk
+from snellen.layers import LiftUp1d, LiftUp2d, LiftUp3d, auxiliary_losses, lift_planes, lift_walk
 
 UP = {1: LiftUp1d, 2: LiftUp2d, 3: LiftUp3d}
 
@@ -122,3 +124,80 @@ def test_nothing_but_the_input_is_kept(size, layout):
     assert saved_bytes(layer, x, lambda x: up(layer.bands(x))) <= 1.3 * n + small
     plain = layer_of(channels=8, dtype=torch.float32, memory="autograd")
     assert saved_bytes(plain, x, plain) > 4 * n
+
+
+@pytest.fixture
+def without_numba(monkeypatch):
+    """A machine on which numba is not installed."""
+    monkeypatch.setattr(lift_planes, "_kernels", lambda: None)
+
+
+def _sum_and_gradients(layer, x, weight):
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    with auxiliary_losses(layer) as aux:
+        y = layer(x)
+    loss = (y * weight.to(y.dtype)).sum() + 5 * aux.total({"lift/update": 1.0, "lift/predict": 1.0})
+    return [y, *torch.autograd.grad(loss, [x, *layer.parameters()])]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 21), st.integers(1, 21)),
+    kernel_size=st.sampled_from([1, 3, 5, 7]),
+    channels=st.sampled_from([1, 5, 16, 35]),
+    shared=st.booleans(),
+    channels_last=st.booleans(),
+    scale=st.sampled_from([1.0, 0.25]),
+)
+def test_planes_are_plain_operations_in_float64(size, kernel_size, channels, shared, channels_last, scale):
+    """The kernels against plain autograd in twice the precision: value, input and weights, regularisers included."""
+    pytest.importorskip("numba")
+    options = {"kernel_size": kernel_size, "shared": shared, "scale": scale, "channels": channels}
+    layer = layer_of(dtype=torch.float32, **options)
+    exact = layer_of(memory="autograd", **options).double()
+    exact.load_state_dict(layer.state_dict())
+    x = randoms(3, channels, *size, dtype=torch.float32)
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+    assert lift_planes.suits(x, [layer.pairs[0].predict.spatial])
+    weight = randoms(3, channels, (size[0] + 1) // 2, (size[1] + 1) // 2, seed=1)
+    found, wanted = _sum_and_gradients(layer, x, weight), _sum_and_gradients(exact, x.double(), weight)
+    assert found[0].is_contiguous() or found[0].is_contiguous(memory_format=torch.channels_last)
+    for by_planes, plain in zip(found, wanted, strict=True):
+        assert (by_planes - plain).abs().max() <= 4e-6 * max(1, plain.abs().max())
+
+
+def test_threads_do_not_change_what_planes_give():
+    pytest.importorskip("numba")
+    layer, before = layer_of(channels=40, dtype=torch.float32), torch.get_num_threads()
+    x, weight = randoms(8, 40, 40, 40, dtype=torch.float32), randoms(8, 40, 20, 20)
+    results = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(_sum_and_gradients(layer, x, weight))
+    finally:
+        torch.set_num_threads(before)
+    for one, three in zip(*results, strict=True):
+        assert torch.equal(one, three)
+
+
+def test_planes_let_nan_through():
+    """A number that is none shows in the answer, as it does in plain operations."""
+    pytest.importorskip("numba")
+    x = randoms(1, 4, 8, 8, dtype=torch.float32)
+    x[0, 1, 3, 3] = torch.nan
+    y = layer_of(dtype=torch.float32)(x)
+    assert y[0, 1].isnan().any()
+    assert not y[0, [0, 2, 3]].isnan().any()
+
+
+def test_without_numba_the_walk_does_it(without_numba):
+    x, weight = randoms(2, 4, 9, 8, dtype=torch.float32), randoms(2, 4, 5, 4)
+    layer = layer_of(dtype=torch.float32)
+    exact = layer_of(memory="autograd").double()
+    exact.load_state_dict(layer.state_dict())
+    for walked, plain in zip(
+        _sum_and_gradients(layer, x, weight), _sum_and_gradients(exact, x.double(), weight), strict=True
+    ):
+        assert (walked - plain).abs().max() <= 4e-6 * max(1, plain.abs().max())

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snellen.layers.lift_planes import planes_backward, planes_down, suits
 from snellen.layers.lift_walk import Walk, channel_groups
 from snellen.layers.precision import no_autocast
 
@@ -59,8 +60,12 @@ class _Down(torch.autograd.Function):
         ctx.plan = plan
         ctx.save_for_backward(x, *weights)
         size = [math.ceil(side / 2) for side in plan.size]
-        outs = [_like(x, size, weights[0].dtype) for _ in range(1 if plan.scale is not None else 2 ** len(size))]
         squares = weights[0].new_zeros(2 ** len(size) - 1, 2) if plan.squares else None
+        ctx.by_planes = plan.scale is not None and suits(x, weights)
+        if ctx.by_planes and plan.scale is not None:
+            y = planes_down(x, weights, plan.scale, squares)
+            return (y,) if squares is None else (y, squares)
+        outs = [_like(x, size, weights[0].dtype) for _ in range(1 if plan.scale is not None else 2 ** len(size))]
         for channels in channel_groups(weights[0], plan.size):
             walk = Walk(plan.size, [w[channels] for w in weights], up=False, taped=False)
             for part in walk.chunks(len(x)):
@@ -79,6 +84,8 @@ class _Down(torch.autograd.Function):
         of_squares = gradients[-1] if plan.squares else None
         count = len(gradients) - plan.squares
         weigh = any(ctx.needs_input_grad[2:])
+        if ctx.by_planes and plan.scale is not None:
+            return None, *planes_backward(x, gradients[0], weights, plan.scale, of_squares)
         gx, of_weights = torch.empty_like(x), []
         with no_autocast(x.device.type):
             for channels in channel_groups(weights[0], plan.size):

@@ -260,10 +260,11 @@ class Walk:
         h = padded.narrow(dim, taps // 2, a.shape[dim])
         _aten.sigmoid_backward.grad_input(g, a, grad_input=h)
         if self.weigh:
-            # All taps in one product: h moved against the source, from behind, as the source has no margins.
-            moved = padded.as_strided((taps, *a.shape), (padded.stride(dim), *padded.stride()))
-            products = torch.mul(moved, source, out=self.scratch(moved.shape))
-            net.products += products.flatten(1, -2).sum(1).flip(0)
+            # h moves against the source, from behind, as the source has no margins. A tap at a time stays in the caches.
+            products = self.scratch(a.shape)
+            for tap, of_tap in enumerate(net.products):
+                torch.mul(padded.narrow(dim, taps - 1 - tap, a.shape[dim]), source, out=products)
+                of_tap += products.flatten(0, -2).sum(0)
         return convolve(padded, net.back, dim, 0)
 
     def weight_gradients(self) -> list[Tensor]:

@@ -1,0 +1,335 @@
+"""LiftPool's sum of bands and its derivatives, plane by plane in machine code that numba makes on the first call.
+
+Source: lift.md 2.1 and 6 ("one read and one write a plane"); the code is ours. Only `lift_planes.py` imports this file,
+and only where numba is installed.
+
+Each plane (h, w) of a map is lifted on its own, in buffers that stay in a core's caches. Rows of a buffer are followed by
+`r` zeros (k = 2 r + 1), and a buffer of level 1 begins and ends with `r` rows of zeros. So a convolution along either axis
+is one loop over the flat buffer for each tap, at offsets that are multiples of 1 (along W) or of a row (along H), and zero
+padding comes for free.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["down", "down_backward"]
+
+#: Reassociation and fused multiply-adds are welcome; infinities and NaN keep their meaning.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+#: Channels that are turned at once where the channels are innermost: a cache line of float32.
+TURN = 16
+
+Array = Any  # numba sees NumPy arrays; their shapes stand in the docstrings
+
+
+@njit(inline="always", fastmath=_FAST, error_model="numpy")
+def _tanh(x):  # type: ignore[no-untyped-def]
+    """tanh to a few units in the last place: the rational function that Eigen and XLA use for float32."""
+    x = min(max(x, np.float32(-7.90531110763549805)), np.float32(7.90531110763549805))
+    y = x * x
+    p = np.float32(-2.76076847742355e-16)
+    p = p * y + np.float32(2.00018790482477e-13)
+    p = p * y + np.float32(-8.60467152213735e-11)
+    p = p * y + np.float32(5.12229709037114e-08)
+    p = p * y + np.float32(1.48572235717979e-05)
+    p = p * y + np.float32(6.37261928875436e-04)
+    p = p * y + np.float32(4.89352455891786e-03)
+    q = np.float32(1.19825839466702e-06)
+    q = q * y + np.float32(1.18534705686654e-04)
+    q = q * y + np.float32(2.26843463243900e-03)
+    q = q * y + np.float32(4.89352518554385e-03)
+    return x * p / q
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _convolve(source, taps, step, start, stop, sign, out):  # type: ignore[no-untyped-def]
+    """``out[n] += sum over k of taps[k] source[n + sign (k - r) step]``."""
+    r = taps.shape[0] // 2
+    for k in range(taps.shape[0]):
+        tap = taps[k]
+        moved = source[start + sign * (k - r) * step : stop + sign * (k - r) * step]
+        into = out[start:stop]
+        for n in range(into.shape[0]):
+            into[n] += tap * moved[n]
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _add_net(source, target, taps, point, sign, step, start, stop, v, out, slope, taped):  # type: ignore[no-untyped-def]
+    """``out = target + sign tanh(point relu(taps * source))``, and the slope of tanh and relu for the way back."""
+    v[start:stop] = 0
+    _convolve(source, taps, step, start, stop, 1, v)
+    a, b, c, s = v[start:stop], target[start:stop], out[start:stop], slope[start:stop]
+    if taped:
+        for n in range(a.shape[0]):
+            t = _tanh(point * max(a[n], np.float32(0)))
+            s[n] = (np.float32(1) - t * t) if a[n] > 0 else np.float32(0)
+            c[n] = b[n] + sign * t
+    else:
+        for n in range(a.shape[0]):
+            c[n] = b[n] + sign * _tanh(point * max(a[n], np.float32(0)))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _clear_margins(buffer, start, rows, row, r):  # type: ignore[no-untyped-def]
+    """Zeros behind each row."""
+    for i in range(rows):
+        for j in range(start + (i + 1) * row - r, start + (i + 1) * row):
+            buffer[j] = 0
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _pull(g, slope, source, taps, point, sign, step, start, stop, h, into, products):  # type: ignore[no-untyped-def]
+    """The gradient `g` through a net: added to `into`, and its products with what each tap saw to `products` (k,)."""
+    r = taps.shape[0] // 2
+    a, b, c = g[start:stop], slope[start:stop], h[start:stop]
+    for n in range(a.shape[0]):
+        c[n] = sign * a[n] * b[n]
+    for k in range(taps.shape[0]):
+        moved = source[start + (k - r) * step : stop + (k - r) * step]
+        total = np.float32(0)
+        for n in range(c.shape[0]):
+            total += c[n] * moved[n]
+        products[k] += total
+        # into[n] += point taps[k] h[n - (k - r) step]
+        tap = point * taps[k]
+        turned = h[start - (k - r) * step : stop - (k - r) * step]
+        d = into[start:stop]
+        for n in range(d.shape[0]):
+            d[n] += tap * turned[n]
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _rest(s, o, start, stop, out):  # type: ignore[no-untyped-def]
+    """``out = s - o``; returns its sum of squares."""
+    total = np.float64(0)
+    for n in range(start, stop):
+        d = s[n] - o[n]
+        out[n] = d
+        total += d * d
+    return total
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _lift_plane(x, spatial, point, work, taped, squared, squares):  # type: ignore[no-untyped-def]
+    """Lift a plane (h, w) along W and then along H.
+
+    `work` (buffers, n) is left with what the way back needs; of the lifts (W; H of s; H of d) lift i has in rows 8i to
+    8i + 6: even, odd, d, s, slope of P, slope of U, s - o. spatial (lifts, 2, k) and point (lifts, 2): P, then U.
+    """
+    height, width = x.shape
+    h2, w2 = (height + 1) // 2, (width + 1) // 2
+    r = spatial.shape[2] // 2
+    row = w2 + r
+    # Level 0: `height` rows begin at `first`; level 1: h2 rows behind r rows of zeros.
+    first = r * row + r
+    e, o = work[0], work[1]
+    for i in range(height):
+        at = first + i * row
+        for j in range(width // 2):
+            e[at + j] = x[i, 2 * j]
+            o[at + j] = x[i, 2 * j + 1]
+        if width % 2:
+            e[at + w2 - 1] = x[i, width - 1]
+            o[at + w2 - 1] = x[i, width - 1]
+    for lift in range(3):
+        base = 8 * lift
+        e, o, d, s = work[base], work[base + 1], work[base + 2], work[base + 3]
+        rows = h2 if lift else height
+        step = row if lift else 1
+        if lift:
+            z = work[3] if lift == 1 else work[2]
+            for i in range(h2):
+                at, even = first + i * row, first + 2 * i * row
+                odd = even + row if 2 * i + 1 < height else even
+                for j in range(w2):
+                    e[at + j] = z[even + j]
+                    o[at + j] = z[odd + j]
+        stop = first + rows * row
+        p, q = spatial[lift, 0], spatial[lift, 1]
+        v = work[24]
+        _add_net(e, o, p, point[lift, 0], np.float32(-1), step, first, stop, v, d, work[base + 4], taped)
+        if not lift:
+            _clear_margins(d, first, rows, row, r)
+        _add_net(d, e, q, point[lift, 1], np.float32(1), step, first, stop, v, s, work[base + 5], taped)
+        if not lift:
+            _clear_margins(s, first, rows, row, r)
+        if squared:
+            squares[lift, 0] += _rest(s, o, first, stop, work[base + 6])
+            total = np.float64(0)
+            for n in range(first, stop):
+                total += d[n] * d[n]
+            squares[lift, 1] += total
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _sum_plane(work, height, width, r, scale, y):  # type: ignore[no-untyped-def]
+    """The sum of the bands of a lifted plane times `scale`, to `y` (h2, w2)."""
+    h2, w2 = (height + 1) // 2, (width + 1) // 2
+    row = w2 + r
+    first = r * row + r
+    ll, lh, hl, hh = work[11], work[10], work[19], work[18]
+    for i in range(h2):
+        at = first + i * row
+        for j in range(w2):
+            y[i, j] = scale * (ll[at + j] + lh[at + j] + hl[at + j] + hh[at + j])
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
+def _pull_plane(g, spatial, point, work, scale, squared, of_squares, products, gx):  # type: ignore[no-untyped-def]
+    """The gradient of a lifted plane, to `gx` (h, w), from that of its sum, `g` (h2, w2); products (lifts, 2, k)."""
+    height, width = gx.shape
+    h2, w2 = g.shape
+    r = spatial.shape[2] // 2
+    row = w2 + r
+    first = r * row + r
+    # Rows 25 to 28: gradients of s and d of level 0, and of a lift's own s and d; 29: h, zero beyond what is written.
+    for lift in (2, 1, 0):
+        base = 8 * lift
+        rows = h2 if lift else height
+        stop = first + rows * row
+        step = row if lift else 1
+        gs, gd, h = (work[27], work[28], work[30]) if lift else (work[25], work[26], work[29])
+        if lift:
+            for i in range(h2):
+                at = first + i * row
+                for j in range(w2):
+                    gs[at + j] = scale * g[i, j]
+                    gd[at + j] = scale * g[i, j]
+                for j in range(w2, row):
+                    gs[at + j] = 0
+                    gd[at + j] = 0
+        if squared:
+            a, b = np.float32(2 * of_squares[lift, 0]), np.float32(2 * of_squares[lift, 1])
+            rest, d = work[base + 6], work[base + 2]
+            for n in range(first, stop):
+                gs[n] += a * rest[n]
+                gd[n] += b * d[n]
+        _pull(
+            gs, work[base + 5], work[base + 2], spatial[lift, 1], point[lift, 1], np.float32(1), step, first, stop,
+            h, gd, products[lift, 1],
+        )  # fmt: skip
+        if not lift:
+            _clear_margins(gd, first, rows, row, r)
+        _pull(
+            gd, work[base + 4], work[base], spatial[lift, 0], point[lift, 0], np.float32(-1), step, first, stop,
+            h, gs, products[lift, 0],
+        )  # fmt: skip
+        if squared:
+            a, rest = np.float32(2 * of_squares[lift, 0]), work[base + 6]
+            for n in range(first, stop):
+                gd[n] -= a * rest[n]
+        if lift:  # of s or d of level 0: even rows from gs, odd ones from gd
+            into = work[25] if lift == 1 else work[26]
+            for i in range(h2):
+                at, even = first + i * row, first + 2 * i * row
+                for j in range(row):
+                    into[even + j] = gs[at + j]
+                if 2 * i + 1 < height:
+                    for j in range(row):
+                        into[even + row + j] = gd[at + j]
+                else:  # the last row was repeated
+                    for j in range(row):
+                        into[even + j] += gd[at + j]
+            _clear_margins(into, first, height, row, r)
+    gs, gd = work[25], work[26]
+    for i in range(height):
+        at = first + i * row
+        for j in range(width // 2):
+            gx[i, 2 * j] = gs[at + j]
+            gx[i, 2 * j + 1] = gd[at + j]
+        if width % 2:
+            gx[i, width - 1] = gs[at + w2 - 1] + gd[at + w2 - 1]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _buffers(height, width, r):  # type: ignore[no-untyped-def]
+    """Memory for a plane, all zero."""
+    row = (width + 1) // 2 + r
+    return np.zeros((31, (height + 2 * r) * row + 2 * r + 1), np.float32)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def down(x, last, spatial, point, scale, squared, squares, y, start, stop):  # type: ignore[no-untyped-def]
+    """The sums of bands of some planes.
+
+    Args:
+        x: the map: (b, c, h, w), or (b, h, w, c) where `last`; float32.
+        last: whether the channels are innermost, in `x` and `y`.
+        spatial: (c, 3, 2, k), for each channel and lift (W; H of s; H of d) of P and U.
+        point: (c, 3, 2).
+        scale: of the sum.
+        squared: whether sums of squares are wanted.
+        squares: (b * groups, 3, 2) float64, sums of squares of s - o and of d, by group of channels.
+        y: the result, like `x` of half the size rounded up.
+        start: first group of channels: `TURN` channels of an image.
+        stop: the group after the last.
+    """
+    height, width, channels = (x.shape[1], x.shape[2], x.shape[3]) if last else (x.shape[2], x.shape[3], x.shape[1])
+    groups = (channels + TURN - 1) // TURN
+    r = spatial.shape[3] // 2
+    work = _buffers(height, width, r)
+    h2, w2 = (height + 1) // 2, (width + 1) // 2
+    planes = np.empty((TURN if last else 0, height, width), np.float32)
+    sums = np.empty((TURN if last else 0, h2, w2), np.float32)
+    for group in range(start, stop):
+        image, c0 = group // groups, group % groups * TURN
+        count = min(TURN, channels - c0)
+        if last:
+            for i in range(height):
+                for j in range(width):
+                    for c in range(count):
+                        planes[c, i, j] = x[image, i, j, c0 + c]
+        for c in range(count):
+            plane = planes[c] if last else x[image, c0 + c]
+            _lift_plane(plane, spatial[c0 + c], point[c0 + c], work, False, squared, squares[group])
+            _sum_plane(work, height, width, r, scale, sums[c] if last else y[image, c0 + c])
+        if last:
+            for i in range(h2):
+                for j in range(w2):
+                    for c in range(count):
+                        y[image, i, j, c0 + c] = sums[c, i, j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def down_backward(  # type: ignore[no-untyped-def]
+    x, g, last, spatial, point, scale, squared, of_squares, products, gx, start, stop
+):
+    """The gradients of some planes: `gx` like `x`, and products (b, c, 3, 2, k), from `g` like the result of `down`.
+
+    `of_squares` (3, 2) is the gradient of the sums of squares; the other arguments are those of `down`.
+    """
+    height, width, channels = (x.shape[1], x.shape[2], x.shape[3]) if last else (x.shape[2], x.shape[3], x.shape[1])
+    groups = (channels + TURN - 1) // TURN
+    r = spatial.shape[3] // 2
+    work = _buffers(height, width, r)
+    h2, w2 = (height + 1) // 2, (width + 1) // 2
+    planes = np.empty((TURN if last else 0, height, width), np.float32)
+    sums = np.empty((TURN if last else 0, h2, w2), np.float32)
+    unused = np.zeros((3, 2))
+    for group in range(start, stop):
+        image, c0 = group // groups, group % groups * TURN
+        count = min(TURN, channels - c0)
+        if last:
+            for i in range(height):
+                for j in range(width):
+                    for c in range(count):
+                        planes[c, i, j] = x[image, i, j, c0 + c]
+            for i in range(h2):
+                for j in range(w2):
+                    for c in range(count):
+                        sums[c, i, j] = g[image, i, j, c0 + c]
+        for c in range(count):
+            at = c0 + c
+            plane = planes[c] if last else x[image, at]
+            _lift_plane(plane, spatial[at], point[at], work, True, squared, unused)
+            _pull_plane(
+                sums[c] if last else g[image, at], spatial[at], point[at], work, scale, squared, of_squares,
+                products[image, at], planes[c] if last else gx[image, at],
+            )  # fmt: skip
+        if last:
+            for i in range(height):
+                for j in range(width):
+                    for c in range(count):
+                        gx[image, i, j, c0 + c] = planes[c, i, j]
