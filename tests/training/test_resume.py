@@ -1,6 +1,7 @@
 """A run is its seed: repeated, killed or interrupted and resumed, it ends in the very same bytes.
 
-Real processes, because that is what gets killed. Each costs some seconds of imports, so there are few of them.
+Real processes where something gets killed, and one to compare with this one. Each costs some seconds of imports, so there
+are few of them.
 """
 
 import csv
@@ -16,6 +17,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from snellen import api
+from snellen.cli import main
+from snellen.training.keypoint_task import KeypointTask
 from tiny import write_discs, write_recipe
 
 STEPS = 40
@@ -54,11 +58,10 @@ def checkpoint_step(run):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A recipe, and two whole runs of it."""
+    """A recipe, and a whole run of it."""
     root = tmp_path_factory.mktemp("resume")
     recipe = write_recipe(write_discs(root / "data"), root / "runs", steps=STEPS)
-    for process in [start(recipe, "--name", name) for name in ("reference", "again")]:
-        finish(process)
+    api.train(str(recipe), name="reference")
     return recipe, root / "runs"
 
 
@@ -81,11 +84,13 @@ def stop_midway(recipe, run, chance, with_signal, *arguments):
     pytest.fail("the run finished every time before it could be stopped; give it more steps")
 
 
-def assert_resumes_to(reference, run):
+def assert_resumes_to(reference, run, capsys):
     """Resume a stopped run and compare everything it leaves with the run that was never stopped."""
     done = checkpoint_step(run)
     assert 0 < done < STEPS
-    output = finish(start("--resume", run))
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run)]) == 0
+    output = "".join(capsys.readouterr())
     # It went on rather than starting again: no validation up to the checkpoint is repeated.
     validated = [int(step) for step in re.findall(rf"step (\d+)/{STEPS} ", output)]
     assert validated
@@ -95,14 +100,15 @@ def assert_resumes_to(reference, run):
 
 
 def test_the_same_seed_gives_the_same_bytes(world):
-    runs = world[1]
+    recipe, runs = world
+    finish(start(recipe, "--name", "again"))  # in another process
     assert weights(runs / "reference") == weights(runs / "again")
     assert metrics(runs / "reference") == metrics(runs / "again")
     assert [int(row["step"]) for row in metrics(runs / "reference")] == list(range(4, STEPS + 1, 4))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_resumes_exactly(world, workers):
+def test_a_killed_run_resumes_exactly(world, workers, capsys):
     recipe, runs = world
     run, code, output = stop_midway(
         recipe, runs / f"killed{workers}", random.Random(workers), signal.SIGKILL, "--data.workers", workers
@@ -110,22 +116,20 @@ def test_a_killed_run_resumes_exactly(world, workers):
     assert code == -signal.SIGKILL, output
     # Nothing half-written may be taken for a result.
     assert not (run / "model.safetensors").exists()
-    assert_resumes_to(runs / "reference", run)
+    assert_resumes_to(runs / "reference", run, capsys)
 
 
-def test_an_interrupted_run_says_how_to_resume_and_does_so_exactly(world):
+def test_an_interrupted_run_says_how_to_resume_and_does_so_exactly(world, capsys):
     recipe, runs = world
     run, code, output = stop_midway(recipe, runs / "interrupted", random.Random(7), signal.SIGINT)
     assert code == 130, output
     assert f"snellen train --resume {run}" in output
     assert "Traceback" not in output
-    assert_resumes_to(runs / "reference", run)
+    assert_resumes_to(runs / "reference", run, capsys)
 
 
 def test_an_interrupt_at_any_step_leaves_no_trace(tmp_path, monkeypatch):
     """In one process, where the step can be chosen: validated or not, with a checkpoint due or not."""
-    from snellen import api
-    from snellen.training.keypoint_task import KeypointTask
 
     recipe = str(write_recipe(write_discs(tmp_path / "data"), tmp_path / "runs", steps=12))
     reference = api.train(recipe, name="reference")
@@ -152,8 +156,6 @@ def test_an_interrupt_at_any_step_leaves_no_trace(tmp_path, monkeypatch):
 
 
 def test_a_finished_run_is_not_resumed(world, capsys):
-    from snellen.cli import main
-
     run = world[1] / "reference"
     before = weights(run)
     assert main(["train", "--resume", str(run)]) == 1
@@ -164,8 +166,6 @@ def test_a_finished_run_is_not_resumed(world, capsys):
 
 
 def test_a_run_without_a_checkpoint_or_a_folder_that_is_no_run_is_refused(world, tmp_path, capsys):
-    from snellen.cli import main
-
     (tmp_path / "config.yaml").write_text((world[1] / "reference" / "config.yaml").read_text())
     for folder, says in ((tmp_path, "no checkpoint to resume from"), (Path("/nowhere"), "is not a run folder")):
         assert main(["train", "--resume", str(folder)]) == 1
