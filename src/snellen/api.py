@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
-    from snellen.inference import Classifier, Enlarger, Localiser, Segmenter
+    from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter
 
 __all__ = ["evaluate", "load", "models", "recipes", "report", "resolve", "resume", "train", "train_config"]
 
@@ -79,7 +79,7 @@ def resume(run: str | Path) -> Path:
     return fit(config, command=str(folder.info().get("command", "")), resume=folder).path
 
 
-def load(run: str | Path) -> "Localiser | Classifier | Segmenter | Enlarger":
+def load(run: str | Path) -> "Localiser | Classifier | Segmenter | Enlarger | Gazer":
     """A trained model with its preprocessing, from a run folder."""
     from snellen.inference import load as load_run
 
@@ -115,7 +115,8 @@ def evaluate(
         JSON-able numbers. Keypoints: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images,
         groups (name: {nme, images}, where the data has named subsets), ... Classification: top1, top5, interval, ece,
         per_class, corruptions (kind: errors at severities 1 to 5), shift_consistency, ... Segmentation: mean_iou, interval,
-        per_class_iou, boundary_f, ... Super-resolution: psnr (dB), interval, bicubic_psnr, ... Shares are fractions.
+        per_class_iou, boundary_f, ... Super-resolution: psnr (dB), interval, bicubic_psnr, ... Gaze: error (degrees or cm,
+        `unit`), interval (over people), median, by_person, by_head_yaw, ... Shares are fractions.
     """
     from snellen.evaluation.evaluate import evaluate_run
 

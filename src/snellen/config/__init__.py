@@ -14,6 +14,7 @@ from snellen.config.classification import (
     ClassificationConfig,
     ClassTrainConfig,
 )
+from snellen.config.gaze import GazeAugmentConfig, GazeConfig, GazeDataConfig, GazeTrainConfig
 from snellen.config.images import DataConfig
 from snellen.config.keypoints import (
     KeypointConfig,
@@ -43,6 +44,10 @@ __all__ = [
     "ConfigError",
     "DataConfig",
     "EvaluateConfig",
+    "GazeAugmentConfig",
+    "GazeConfig",
+    "GazeDataConfig",
+    "GazeTrainConfig",
     "KeypointConfig",
     "KeypointDataConfig",
     "KeypointEvaluateConfig",

@@ -6,6 +6,7 @@ from typing import Any
 
 from snellen.config.checks import ConfigError, nearest
 from snellen.config.classification import ClassificationConfig
+from snellen.config.gaze import GazeConfig
 from snellen.config.keypoints import KeypointConfig
 from snellen.config.run import RunConfig
 from snellen.config.segmentation import SegmentationConfig
@@ -19,6 +20,7 @@ TASKS: dict[str, type[RunConfig]] = {
     "classification": ClassificationConfig,
     "segmentation": SegmentationConfig,
     "super-resolution": SuperResolutionConfig,
+    "gaze": GazeConfig,
 }
 
 

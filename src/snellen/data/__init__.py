@@ -9,6 +9,10 @@ from snellen.data.class_readers import ClassFolders, ParquetImages, TorchvisionC
 from snellen.data.classes import ClassificationDataset, LabelledImage
 from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted, corrupt, perturb, shift_pair
 from snellen.data.files import AnnotatedImages, DataError
+from snellen.data.gaze import GazeDataset, GazeImages, GazeSample
+from snellen.data.gaze_build import build_gaze
+from snellen.data.gaze_canvas import GazeBatch, GazeCanvas, GazePartsBatch, GazePartsCanvas
+from snellen.data.gaze_scene import GazeScenes
 from snellen.data.mask_canvas import LabelBatch, SegmentationCanvas
 from snellen.data.mask_formats import MASK_FORMATS, MaskFormat, build_segmentation
 from snellen.data.masks import LabelMap, MaskImages, SegmentationDataset
@@ -32,6 +36,14 @@ __all__ = [
     "ClassificationDataset",
     "Corrupted",
     "DataError",
+    "GazeBatch",
+    "GazeCanvas",
+    "GazeDataset",
+    "GazeImages",
+    "GazePartsBatch",
+    "GazePartsCanvas",
+    "GazeSample",
+    "GazeScenes",
     "InMemory",
     "KeypointDataset",
     "LabelBatch",
@@ -51,6 +63,7 @@ __all__ = [
     "Wings",
     "build_classification",
     "build_dataset",
+    "build_gaze",
     "build_segmentation",
     "corrupt",
     "evaluation_loader",

@@ -9,6 +9,7 @@ from typing import Any
 from snellen.config import (
     ClassificationConfig,
     ConfigError,
+    GazeConfig,
     KeypointConfig,
     RunConfig,
     SegmentationConfig,
@@ -87,6 +88,10 @@ def _score(folder: RunFolder, config: RunConfig, split: str, robustness: bool) -
         from snellen.evaluation.superresolution import evaluate_pictures
 
         return evaluate_pictures(folder, config, split)
+    if isinstance(config, GazeConfig):
+        from snellen.evaluation.gaze import evaluate_gaze
+
+        return evaluate_gaze(folder, config, split)
     raise TypeError(f"no scoring is known for {type(config).__name__}")
 
 
@@ -111,6 +116,8 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, Any]:
         return "mean_iou", scores["mean_iou"]
     if scores["task"] == "super-resolution":
         return "psnr", scores["psnr"]
+    if scores["task"] == "gaze":
+        return f"error, {scores['unit']}", scores["error"]
     return f"nme / {scores['normaliser']}", scores["nme"]
 
 
@@ -162,6 +169,11 @@ def report_run(run: str | Path, *, split: str = "") -> Path:
         from snellen.evaluation.superresolution import SuperRecord
 
         return write_super_report(SuperRecord.load(found[-1]), folder / "report.html")
+    if isinstance(config, GazeConfig):
+        from snellen.evaluation.gaze_record import GazeRecord
+        from snellen.evaluation.report_gaze import write_gaze_report
+
+        return write_gaze_report(GazeRecord.load(found[-1]), folder / "report.html")
     from snellen.evaluation.record import EvaluationRecord
     from snellen.evaluation.report_keypoints import write_report
 

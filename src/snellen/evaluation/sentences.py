@@ -13,6 +13,8 @@ def in_words(scores: dict[str, Any]) -> str:
         return _of_labels(scores)
     if scores["task"] == "super-resolution":
         return _of_pictures(scores)
+    if scores["task"] == "gaze":
+        return _of_gaze(scores)
     return _of_keypoints(scores)
 
 
@@ -57,6 +59,19 @@ def _of_pictures(scores: dict[str, Any]) -> str:
     return (
         f"{scores['data']} {scores['split']}, {scores['images']} pictures at twice their size: PSNR {scores['psnr']:.2f} dB "
         f"(95 % interval {low:.2f} to {high:.2f}), {scores['gain']:+.2f} dB over bicubic"
+    )
+
+
+def _of_gaze(scores: dict[str, Any]) -> str:
+    unit = scores["unit"]
+    low, high = scores["interval"]
+    over = "" if low is None else f" (95 % interval over people {low:.2f} to {high:.2f})"
+    kind = "angle" if unit == "degrees" else "distance"
+    axes = ", ".join(f"{name} {value:.2f}" for name, value in scores["axes"].items())
+    return (
+        f"{scores['data']} {scores['split']}, {scores['images']} pictures of {scores['people']} people: mean {kind} to the truth "
+        f"{scores['error']:.2f} {unit}{over}, median {scores['median']:.2f}; mean over people {scores['person_mean']:.2f}; "
+        f"{axes} {unit}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from snellen.inference.classifier import ClassAnswer, Classifier
 from snellen.inference.enlarger import Enlarger
+from snellen.inference.gazer import GazeAnswer, Gazer
 from snellen.inference.loading import load, load_localiser
 from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
@@ -12,6 +13,8 @@ __all__ = [
     "ClassAnswer",
     "Classifier",
     "Enlarger",
+    "GazeAnswer",
+    "Gazer",
     "Localiser",
     "Predictions",
     "Segmentation",

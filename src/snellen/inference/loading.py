@@ -11,16 +11,19 @@ from safetensors.torch import load_file
 from snellen.config import ConfigError
 from snellen.inference.classifier import Classifier
 from snellen.inference.enlarger import Enlarger
+from snellen.inference.gazer import Gazer
 from snellen.inference.localiser import Localiser
 from snellen.inference.segmenter import Segmenter
-from snellen.models import ClassNet, LabelNet, SuperResolver, create_model
+from snellen.models import ClassNet, GazeNet, LabelNet, SuperResolver, create_model
 
 __all__ = ["load", "load_localiser"]
 
 log = logging.getLogger("snellen")
 
 
-def load(path: str | Path, device: str | torch.device | None = None) -> Localiser | Classifier | Segmenter | Enlarger:
+def load(
+    path: str | Path, device: str | torch.device | None = None
+) -> Localiser | Classifier | Segmenter | Enlarger | Gazer:
     """Load a trained model from its run folder.
 
     Args:
@@ -29,7 +32,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
 
     Returns:
         What uses the model on images: a `Localiser` for keypoints, a `Classifier` for classes, a `Segmenter` for label
-        maps, an `Enlarger` for super-resolution.
+        maps, an `Enlarger` for super-resolution, a `Gazer` for gaze.
 
     Raises:
         ConfigError: where the folder is no finished run, or its weights do not fit.
@@ -60,6 +63,8 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Localise
         return Classifier(model, card)
     if isinstance(model, SuperResolver):
         return Enlarger(model, card)
+    if isinstance(model, GazeNet):
+        return Gazer(model, card)
     return Segmenter(model, card) if isinstance(model, LabelNet) else Localiser(model, card)
 
 

@@ -1,12 +1,13 @@
-"""Networks that turn a canvas into keypoint maps, a class or a label map, and their registries."""
+"""Networks that turn a canvas into keypoint maps, a class, a label map or a gaze, and their registries."""
 
 from snellen.models.base import KeypointNet
 from snellen.models.choices import UnknownChoiceError, UnknownModelError
 from snellen.models.classifiers import ClassNet, classifier_choices, create_classifier, list_classifiers
 from snellen.models.create import create_model, list_models, model_choices, model_task
+from snellen.models.gaze_nets import GazeNet, create_gaze_net, gaze_choices, list_gaze_nets
 from snellen.models.keypoint_models import create_keypoint_model, register_model
 from snellen.models.label_net import LabelNet
-from snellen.models.outputs import ClassOutput, KeypointOutput, LabelOutput
+from snellen.models.outputs import ClassOutput, GazeOutput, KeypointOutput, LabelOutput
 from snellen.models.preprocess import Preprocess
 from snellen.models.recombinator import RCN
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
@@ -17,6 +18,8 @@ __all__ = [
     "RCN",
     "ClassNet",
     "ClassOutput",
+    "GazeNet",
+    "GazeOutput",
     "KeypointNet",
     "KeypointOutput",
     "LabelNet",
@@ -28,10 +31,13 @@ __all__ = [
     "UnknownModelError",
     "classifier_choices",
     "create_classifier",
+    "create_gaze_net",
     "create_keypoint_model",
     "create_model",
     "create_segmenter",
+    "gaze_choices",
     "list_classifiers",
+    "list_gaze_nets",
     "list_models",
     "list_segmenters",
     "model_choices",

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
-__all__ = ["ClassOutput", "KeypointOutput", "LabelOutput"]
+__all__ = ["ClassOutput", "GazeOutput", "KeypointOutput", "LabelOutput"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,17 @@ class LabelOutput:
 
 
 register_dataclass(LabelOutput, serialized_type_name="snellen.LabelOutput")
+
+
+@dataclass(frozen=True)
+class GazeOutput:
+    """The answer of a gaze network.
+
+    Attributes:
+        answer: (b, 2), pitch and yaw in degrees, or x and y in centimetres from the camera: what the network was trained on.
+    """
+
+    answer: Float[Tensor, "b 2"]
+
+
+register_dataclass(GazeOutput, serialized_type_name="snellen.GazeOutput")

@@ -8,6 +8,7 @@ import torch
 from snellen.config import (
     ClassificationConfig,
     ConfigError,
+    GazeConfig,
     KeypointConfig,
     RunConfig,
     SegmentationConfig,
@@ -92,4 +93,8 @@ def prepare(config: RunConfig, *, load_pretrained: bool = True) -> Job:
         from snellen.training.super_job import prepare_pictures
 
         return prepare_pictures(config, load_pretrained=load_pretrained)
+    if isinstance(config, GazeConfig):
+        from snellen.training.gaze_job import prepare_gaze
+
+        return prepare_gaze(config, load_pretrained=load_pretrained)
     raise TypeError(f"no training is known for {type(config).__name__}")

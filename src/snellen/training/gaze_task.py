@@ -1,0 +1,64 @@
+"""What training a gaze network means."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from snellen.config import GazeConfig
+from snellen.data.gaze_angles import angular_loss
+from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
+from snellen.models.gaze_nets import GazeNet
+from snellen.training.task import Task
+
+__all__ = ["GazeTask"]
+
+
+class GazeTask(Task):
+    """Loss, optimiser and validation of a gaze network.
+
+    Logs train/loss every step, and val/error (degrees between directions or centimetres between points, mean over pictures) and
+    val/loss at validations.
+
+    Args:
+        model: answers `GazeOutput`.
+        config: the run; `train.steps` must be set (a time budget is turned into steps before).
+    """
+
+    metrics = ("val/error", "val/loss")
+    better = "min"
+    config: GazeConfig
+
+    def __init__(self, model: GazeNet, config: GazeConfig) -> None:
+        super().__init__(model, config)
+        self.answer, self.unit = model.answer, model.unit
+
+    def _answer(self, batch: GazeBatch | GazePartsBatch) -> Tensor:
+        answer: Tensor = self.model(*batch.inputs).answer
+        return answer.float()
+
+    def _loss(self, found: Tensor, true: Tensor) -> Tensor:
+        kind = self.config.train.loss
+        if kind == "angular":
+            return angular_loss(found, true).mean() / self.unit
+        if kind == "smooth-l1":
+            return F.smooth_l1_loss(found / self.unit, true / self.unit, beta=0.3)
+        return F.l1_loss(found / self.unit, true / self.unit)
+
+    def loss(self, batch: GazeBatch | GazePartsBatch) -> Tensor:
+        """The configuration's loss, in units of 10 degrees or 5 centimetres."""
+        return self._loss(self._answer(batch), batch.target)
+
+    def progress(self, metrics: Mapping[str, Any]) -> str:
+        """The validation error."""
+        unit = "degrees" if self.answer == "angles" else "cm"
+        return f"validation error {float(metrics.get('val/error', math.nan)):.2f} {unit}"
+
+    def validation_step(self, batch: GazeBatch | GazePartsBatch, _: int) -> None:
+        """Loss and error."""
+        found, pictures = self._answer(batch), len(batch.target)
+        self.log("val/loss", self._loss(found, batch.target), batch_size=pictures, on_epoch=True)
+        apart = angular_loss(found, batch.target) if self.answer == "angles" else (found - batch.target).norm(dim=1)
+        self.log("val/error", apart.mean(), batch_size=pictures, on_epoch=True, prog_bar=True)
