@@ -19,7 +19,7 @@ from snellen.training.runs import RunFolder
 __all__ = ["evaluate_gaze"]
 
 #: Pictures of each row of the report's gallery.
-GALLERY = 6
+GALLERY = 5
 
 
 def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: str) -> dict[str, Any]:
