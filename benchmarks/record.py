@@ -42,9 +42,13 @@ METRICS = {
     "checkerboard.modulated": ("modulated 2x2 pattern in the logits", "%", 100),
     "psnr": ("PSNR", "dB", 1),
     "gain": ("PSNR above bicubic", "dB", 1),
+    # Of gaze, whose scores say the unit: degrees between directions, or centimetres between points.
+    "error": ("mean error of the gaze", "", 1),
+    "person_mean": ("mean error of the gaze, mean over people", "", 1),
 }
-#: Scores whose interval over images is known, so that a single seed has one; each is its task's main number.
-MAIN = ("nme", "top1", "mean_iou", "psnr")
+#: Scores whose interval over images (of gaze, over people) is known, so that a single seed has one; each is its task's main
+#: number.
+MAIN = ("nme", "top1", "mean_iou", "psnr", "error")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     info = outcomes[-1][1]
     for metric in chosen.metrics or [next(m for m in MAIN if m in scores[0])]:
         name, unit, factor, normaliser = _described(metric, scores[0].get("normaliser", ""))
+        unit = unit or scores[0]["unit"]
         values = [factor * _value(s, metric) for s in scores]
         over_images = [factor * v for v in scores[0]["interval"]] if metric in MAIN else [values[0], values[0]]
         record = Record(
@@ -161,6 +166,9 @@ def _extra(outcomes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, A
         "checkerboard",
         "psnr",
         "bicubic_psnr",
+        "axes",
+        "by_person",
+        "by_head_yaw",
     )
     return {
         "scores": [{k: s[k] for k in keep if k in s} for s, _ in outcomes],

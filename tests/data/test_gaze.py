@@ -120,7 +120,9 @@ def test_evaluation_shows_the_picture_as_it_is_and_no_head_yaw(root):
 
 
 def test_people_are_apart(root):
-    people = {s: {e.person for e in build_gaze(GazeDataConfig(root=str(root)), s).entries} for s in ("train", "val", "test")}
+    people = {
+        s: {e.person for e in build_gaze(GazeDataConfig(root=str(root)), s).entries} for s in ("train", "val", "test")
+    }
     assert people["test"] == {"6"}
     assert len(people["val"]) == 1
     assert people["train"] | people["val"] == {"1", "2", "3", "4", "5"}
@@ -184,9 +186,13 @@ def test_missing_pictures_are_said_with_their_row_or_left_out(tmp_path):
     (tmp_path / "images" / "1_0_0_L.png").unlink()
     (tmp_path / "images" / "2_0_0_L.png").write_bytes((tmp_path / "images" / "2_0_0_L.png").read_bytes()[:100])
     with pytest.raises(DataError, match=r"labels\.csv, row 10: .*1_0_0_L\.png does not exist"):
-        build_gaze(GazeDataConfig(root=str(tmp_path), val_share=0.4), "train" if "1" not in people_held_out("123", 0.4) else "val")
+        build_gaze(
+            GazeDataConfig(root=str(tmp_path), val_share=0.4),
+            "train" if "1" not in people_held_out("123", 0.4) else "val",
+        )
     skipped = [
-        len(build_gaze(GazeDataConfig(root=str(tmp_path), on_error="skip"), split).skipped) for split in ("train", "val")
+        len(build_gaze(GazeDataConfig(root=str(tmp_path), on_error="skip"), split).skipped)
+        for split in ("train", "val")
     ]
     assert sum(skipped) == 2
 
@@ -225,7 +231,9 @@ class TestGazeCapture:
 
     def test_people_without_a_split_are_drawn(self, tmp_path):
         root = write_gazecapture(tmp_path, named=False)
-        people = [{e.person for e in build_gaze(self.config(root, val_share=0.25), s).entries} for s in ("train", "val")]
+        people = [
+            {e.person for e in build_gaze(self.config(root, val_share=0.25), s).entries} for s in ("train", "val")
+        ]
         assert [len(p) for p in people] == [3, 1]
         assert not people[0] & people[1]
 

@@ -5,7 +5,15 @@ import torch
 
 from contracts import nonzero_gradients, state_survives_saving
 from snellen import create_model
-from snellen.models import GazeNet, GazeOutput, UnknownChoiceError, UnknownModelError, list_models, model_choices, model_task
+from snellen.models import (
+    GazeNet,
+    GazeOutput,
+    UnknownChoiceError,
+    UnknownModelError,
+    list_models,
+    model_choices,
+    model_task,
+)
 from snellen.models.itracker import SMALLEST, Tracker
 
 NOISE = torch.Generator()
@@ -60,9 +68,7 @@ class GazeContract:
         shapes = tuple({0: torch.export.Dim("batch")} for _ in self.inputs())
         program = torch.export.export(model, self.inputs(), dynamic_shapes=shapes)
         inputs = self.inputs(4)
-        torch.testing.assert_close(
-            program.module()(*inputs).answer, model(*inputs).answer, rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(program.module()(*inputs).answer, model(*inputs).answer, rtol=1e-4, atol=1e-4)
 
     def test_state_and_choices_make_it_again(self):
         model = self.model()
@@ -137,7 +143,9 @@ class TestITracker(GazeContract):
 
     def test_convolutions_are_alexnets(self):
         """Widths and kernels of the description; the second has two groups."""
-        kernels = [(m.out_channels, m.kernel_size[0], m.groups) for m in Tracker().eye if isinstance(m, torch.nn.Conv2d)]
+        kernels = [
+            (m.out_channels, m.kernel_size[0], m.groups) for m in Tracker().eye if isinstance(m, torch.nn.Conv2d)
+        ]
         assert kernels == [(96, 11, 1), (256, 5, 2), (384, 3, 1), (64, 1, 1)]
         assert Tracker().eyes[0].in_features == 2 * 64 * 12 * 12  # 224 -> 54 -> 26 -> 12
 

@@ -7,7 +7,9 @@ from snellen.training.gaze_metrics import gaze_errors, people_interval, summaris
 
 
 def test_errors_of_hand():
-    np.testing.assert_allclose(gaze_errors([[0, 90], [10, 0], [0, 0]], [[0, 0], [-10, 0], [0, 0]], "angles"), [90, 20, 0])
+    np.testing.assert_allclose(
+        gaze_errors([[0, 90], [10, 0], [0, 0]], [[0, 0], [-10, 0], [0, 0]], "angles"), [90, 20, 0]
+    )
     np.testing.assert_allclose(gaze_errors([[3, 4]], [[0, 0]], "point"), [5])
 
 

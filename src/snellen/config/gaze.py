@@ -117,7 +117,9 @@ class GazeConfig(RunConfig):
             "data.canonical shows left eyes only, so nothing is to be mirrored; set augment.flip 0 and evaluate.flip false",
         )
         points = self.data.format == "gazecapture"
-        require(not (points and self.train.loss == "angular"), "train.loss 'angular' needs directions; points have none")
+        require(
+            not (points and self.train.loss == "angular"), "train.loss 'angular' needs directions; points have none"
+        )
         require(
             not (points and self.augment.rotate),
             "augment.rotate would turn points on a screen about the camera, whose x may run either way; set it to 0",

@@ -58,9 +58,7 @@ def build_gaze(config: GazeDataConfig, split: Split) -> GazeDataset:
     return GazeScenes(images, config.clutter, seed=_SCENE_SEEDS[split], cache_mb=config.cache_mb)
 
 
-def _read(
-    config: GazeDataConfig, root: Path, split: Split
-) -> tuple[list[tuple[GazeEntry, str]], Answer, list[str]]:
+def _read(config: GazeDataConfig, root: Path, split: Split) -> tuple[list[tuple[GazeEntry, str]], Answer, list[str]]:
     if config.format == "gazecapture":
         entries, broken = read_gazecapture(root)
         return entries, "point", list(broken.values())

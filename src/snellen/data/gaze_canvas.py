@@ -102,7 +102,9 @@ class GazeCanvas(Canvases):
     ) -> None:
         super().__init__(len(data), seed=seed)
         if canonical and any(entry.eye == "both" for entry in data.entries):
-            raise ValueError("canonical needs to know which eye a picture shows; name it in a column eye, or leave it out")
+            raise ValueError(
+                "canonical needs to know which eye a picture shows; name it in a column eye, or leave it out"
+            )
         self.data, self.canvas, self.augment = data, canvas, augment or GazeAugmentConfig()
         self.whole, self.canonical = whole, canonical
 
@@ -219,4 +221,3 @@ def face_grid(face: Box, size: tuple[int, int]) -> Float[Tensor, "25 25"]:
         return (overlap >= 0.5 * length / GRID - 1e-9).to(torch.float32)
 
     return covered(face.top, face.bottom, height)[:, None] * covered(face.left, face.right, width)
-

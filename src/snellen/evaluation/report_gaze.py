@@ -83,7 +83,9 @@ def figure_scatter(record: GazeRecord, axis: int) -> Figure:
     # Thousands of dots are drawn as pixels, which keeps the page small.
     axes.plot(true + spread, pred, ".", color=BLUE, markersize=3, alpha=0.35, markeredgewidth=0, rasterized=True)
     if few and len(levels) > 1:
-        axes.plot(levels, [pred[true == level].mean() for level in levels], "-o", color=RED, linewidth=1.4, markersize=4)
+        axes.plot(
+            levels, [pred[true == level].mean() for level in levels], "-o", color=RED, linewidth=1.4, markersize=4
+        )
     figure.set_dpi(150)
     return figure
 

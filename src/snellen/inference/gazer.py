@@ -86,7 +86,9 @@ class Gazer:
             ValueError: where the data's gaze is told in another way than the model's.
         """
         if data.answer != self.answer:
-            raise ValueError(f"the model answers with {self.answer!r}, but the data hold {data.answer!r}; choose other data")
+            raise ValueError(
+                f"the model answers with {self.answer!r}, but the data hold {data.answer!r}; choose other data"
+            )
         parts = []
         for batch in evaluation_loader(self.canvases(data), batch_size):
             found = self.answers(batch).double().numpy()
@@ -127,9 +129,7 @@ class Gazer:
         samples = [
             GazeSample(
                 picture,
-                GazeEntry(
-                    str(i), (0.0, 0.0), "", eye=eyes[i] if eyes else "both", parts=parts[i] if parts else None
-                ),
+                GazeEntry(str(i), (0.0, 0.0), "", eye=eyes[i] if eyes else "both", parts=parts[i] if parts else None),
                 boxes[i] if boxes else Box(0.0, 0.0, float(picture.shape[-1]), float(picture.shape[-2])),
                 str(i),
             )

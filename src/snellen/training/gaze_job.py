@@ -39,9 +39,7 @@ def prepare_gaze(config: GazeConfig, *, load_pretrained: bool = True) -> Job:
             "these data hold points on a screen: train.loss 'angular' and augment.rotate need directions; choose another loss "
             "and set augment.rotate to 0"
         )
-    model: GazeNet = make_model(
-        config, load_pretrained=load_pretrained, answer=train.answer, canvas=list(data.canvas)
-    )
+    model: GazeNet = make_model(config, load_pretrained=load_pretrained, answer=train.answer, canvas=list(data.canvas))
     if (data.look == "parts") != isinstance(model, ITracker):
         raise ConfigError(
             f"model.name {config.model.name!r} does not go with data.look {data.look!r}; itracker alone sees 'parts', and "

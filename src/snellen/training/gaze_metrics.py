@@ -141,6 +141,4 @@ def _groups(errors: Array, keys: Sequence[Any]) -> dict[str, dict[str, float]]:
     of_key: dict[Any, list[float]] = {}
     for key, error in zip(keys, errors.tolist(), strict=True):
         of_key.setdefault(key, []).append(error)
-    return {
-        str(key): {"error": float(np.mean(found)), "images": len(found)} for key, found in sorted(of_key.items())
-    }
+    return {str(key): {"error": float(np.mean(found)), "images": len(found)} for key, found in sorted(of_key.items())}
