@@ -2,7 +2,8 @@
 
     python benchmarks/gaze.py --data ../shared/data/gaze
 
-The recipes' headers say what a run costs. Runs that are finished are not repeated. Angular errors are measured on the test people.
+The recipes' headers say what a run costs. Runs that are finished are not repeated. Angular errors are measured on the
+test people.
 """
 
 import rows

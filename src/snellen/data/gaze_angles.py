@@ -1,13 +1,13 @@
 """Directions of gaze: pitch and yaw in degrees, unit vectors, and what mirroring and turning a picture does to them.
 
 The picture says what is positive, not the person: a positive yaw looks to the picture's right, a positive pitch up, and
-(0, 0) looks into the camera. A direction is a unit vector (x, y, z): x to the picture's right, y *down* as pixels have it, z out
-of the picture towards the camera::
+(0, 0) looks into the camera. A direction is a unit vector (x, y, z): x to the picture's right, y *down* as pixels have it, z
+out of the picture towards the camera::
 
     x = cos(pitch) sin(yaw)      y = -sin(pitch)      z = cos(pitch) cos(yaw)
 
-In these axes a picture that is turned turns the direction's (x, y) by the same matrix. Columbia Gaze has these signs (checked on
-its pictures: the iris moves to the right as the yaw grows, up as the pitch does); readers of other data convert at the door.
+In these axes a picture that is turned turns the direction's (x, y) by the same matrix. Columbia Gaze has these signs (checked
+on its pictures: the iris moves to the right as the yaw grows, up as the pitch does); readers of other data convert at the door.
 """
 
 from typing import Literal

@@ -21,8 +21,8 @@ _SCENE_SEEDS = {"train": 1, "val": 2, "test": 3}
 def build_gaze(config: GazeDataConfig, split: Split) -> GazeDataset:
     """The data set of one split.
 
-    No person is in two splits: validation people are those that the data name, else `val_share` of the training people, drawn by
-    `split_seed` (`people_held_out`). The test is what the data name so, or `test_annotations`.
+    No person is in two splits: validation people are those that the data name, else `val_share` of the training people, drawn
+    by `split_seed` (`people_held_out`). The test is what the data name so, or `test_annotations`.
 
     Raises:
         DataError, AnnotationError: one sentence with file and row.

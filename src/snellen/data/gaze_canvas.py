@@ -197,8 +197,8 @@ def turned_by(matrix: Matrix, flipped: bool) -> float:
     >>> round(turned_by(compose(rotation(30), hflip(64)), True), 6)
     30.0
     """
-    # The picture's x axis: (cos, sin) after a turn, (-cos, sin) where the canvas was mirrored after it. The y axis would say the
-    # same but for `stretch`, which only changes the lengths of both before the turn.
+    # The picture's x axis: (cos, sin) after a turn, (-cos, sin) where the canvas was mirrored after it. `stretch` comes before
+    # the turn and changes lengths alone.
     x, y = matrix[0, 0], matrix[1, 0]
     return math.degrees(math.atan2(y, -x if flipped else x))
 

@@ -10,8 +10,8 @@
          appleRightEye.json
          info.json                    Dataset: train, val or test (a folder without it is for training)
 
-Boxes are read as continuous coordinates: X and Y are the box's corner, so no half pixel is added. A frame in which the face or an
-eye was not detected (IsValid 0) has no gaze to be learnt by iTracker and is left out, as its authors do.
+Boxes are read as continuous coordinates: X and Y are the box's corner, so no half pixel is added. A frame in which the face or
+an eye was not detected (IsValid 0) has no gaze to be learnt by iTracker and is left out, as its authors do.
 """
 
 import json

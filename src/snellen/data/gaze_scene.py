@@ -1,7 +1,7 @@
 """Synthetic scenes: both eyes of a person pasted at a random place and size on a canvas full of clutter.
 
-They stand for photos in which the eyes are small and somewhere, so that looking closer pays; nothing about them is natural but the
-eyes. A scene depends on (seed, index) alone::
+They stand for photos in which the eyes are small and somewhere, so that looking closer pays; nothing about them is natural but
+the eyes. A scene depends on (seed, index) alone::
 
     +-----------------------------+     clutter: discs, boxes, strokes and blurred noise of random greys
     |   o   ####   \\    .  []     |     L, R:    the left and the right eye picture of one capture, side by side, with a
@@ -23,13 +23,13 @@ from torch import Tensor
 from snellen.data.augment import keyed_generator
 from snellen.data.files import DataError
 from snellen.data.gaze import GazeDataset, GazeEntry, GazeSample
-from snellen.geometry import Box, box_map, warp
+from snellen.geometry import Box, compose, scaling, translation, warp
 from snellen.images import ImageError
 
 __all__ = ["GazeScenes", "clutter"]
 
-#: Width of an eye picture on the scene, as a share of the scene's side, drawn uniformly in its logarithm; both eyes and their gap
-#: then take 0.17 to 0.52 of the width (our choice).
+#: Width of an eye picture on the scene, as a share of the scene's side, drawn uniformly in its logarithm; both eyes and their
+#: gap then take 0.17 to 0.52 of the width (our choice).
 EYE_SHARE = (0.08, 0.22)
 #: Gap between the two pictures, as a share of an eye picture's width.
 GAP = (0.1, 0.35)
@@ -101,10 +101,9 @@ class GazeScenes:
         gap = width * rng.uniform(*GAP)
         x, y = rng.uniform(0, self.side - 2 * width - gap), rng.uniform(0, self.side - height)
         for eye, at in ((left, x), (right, x + width + gap)):
-            box = Box(at, y, at + width, y + height)
+            matrix = compose(scaling(width / eye.shape[-1], height / eye.shape[-2]), translation(at, y))
             size = (self.side, self.side)
-            # Both maps go from the eye's pixels to the scene's; the second paints where the picture lies, edges included.
-            matrix = np.linalg.inv(box_map(box, (eye.shape[-2], eye.shape[-1]), keep_aspect=False))
+            # What the picture covers of each of the scene's pixels: its edges may lie between them.
             cover = warp(torch.ones(1, *eye.shape[-2:]), matrix, size)
             scene = scene * (1 - cover) + warp(eye, matrix, size)
         return scene.round().clamp(0, 255).to(torch.uint8), Box(x, y, x + 2 * width + gap, y + height)

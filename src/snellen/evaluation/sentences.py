@@ -69,8 +69,8 @@ def _of_gaze(scores: dict[str, Any]) -> str:
     kind = "angle" if unit == "degrees" else "distance"
     axes = ", ".join(f"{name} {value:.2f}" for name, value in scores["axes"].items())
     return (
-        f"{scores['data']} {scores['split']}, {scores['images']} pictures of {scores['people']} people: mean {kind} to the truth "
-        f"{scores['error']:.2f} {unit}{over}, median {scores['median']:.2f}; mean over people {scores['person_mean']:.2f}; "
+        f"{scores['data']} {scores['split']}, {scores['images']} pictures of {scores['people']} people: mean {kind} to the "
+        f"truth {scores['error']:.2f} {unit}{over}, median {scores['median']:.2f}; mean over people {scores['person_mean']:.2f}; "
         f"{axes} {unit}"
     )
 

@@ -14,8 +14,8 @@ from typing import Any
 from snellen.models.base import KeypointNet
 from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
 from snellen.models.classifiers import ClassNet, classifier_choices, create_classifier, list_classifiers
-from snellen.models.keypoint_models import create_keypoint_model, keypoint_model_choices, list_keypoint_models
 from snellen.models.gaze_nets import GazeNet, create_gaze_net, gaze_choices, list_gaze_nets
+from snellen.models.keypoint_models import create_keypoint_model, keypoint_model_choices, list_keypoint_models
 from snellen.models.label_net import LabelNet
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
 from snellen.models.superres import SuperResolver, create_enlarger, enlarger_choices

@@ -94,8 +94,8 @@ def create_gaze_net(name: str, *, load_pretrained: bool = True, **choices: Any) 
     """Build a gaze network with fresh weights, but for timm's pretrained ones.
 
     Args:
-        name: "gaze-small", `EyeTrunk` for a picture of one eye; "gaze", a backbone of timm's; "itracker", `Tracker` for both eyes,
-            the face and where it is.
+        name: "gaze-small", `EyeTrunk` for a picture of one eye; "gaze", a backbone of timm's; "itracker", `Tracker` for both
+            eyes, the face and where it is.
         load_pretrained: False draws the weights of a pretrained backbone too.
         choices: changes to the preset::
 

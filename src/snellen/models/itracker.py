@@ -1,15 +1,16 @@
 """iTracker: gaze from both eyes, the face, and where in the frame the face is.
 
 Krafka et al., "Eye Tracking for Everyone", CVPR 2016, sections 4 and 5. The structure below is stated from its description and
-not checked against the authors' weights, so no number of parameters is claimed; what the paper leaves to AlexNet is written out::
+not checked against the authors' weights, so no number of parameters is claimed; what the paper leaves to AlexNet is written
+out::
 
     left eye  -+ shared: conv 11x11/4 96 - pool - conv 5x5 256 (2 groups) - pool - conv 3x3 384 - conv 1x1 64
     right eye -+         -> both flattened, side by side -> linear 128 ------------------------------+
     face       the same convolutions, weights of its own -> linear 128 -> linear 64 -----------------+-> linear 128 -> linear 2
     grid       25 x 25 of 0 and 1 -> linear 256 -> linear 128 ---------------------------------------+
 
-Pools are 3x3 of stride 2, followed by local response normalisation over 5 channels, as AlexNet has them; every layer but the last
-is followed by ReLU. There is no dropout and no batch norm.
+Pools are 3x3 of stride 2, followed by local response normalisation over 5 channels, as AlexNet has them; every layer but the
+last is followed by ReLU. There is no dropout and no batch norm.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """What the error of a gaze means: angles or distances, by person, with intervals over people.
 
-Pure functions on numpy arrays, float64 inside. Pictures of one person err together, so an interval over pictures is too narrow for
-people that are not in the data: the main interval resamples people, the other one pictures.
+Pure functions on numpy arrays, float64 inside. Pictures of one person err together, so an interval over pictures is too narrow
+for people that are not in the data: the main interval resamples people, the other one pictures.
 """
 
 import math
@@ -76,7 +76,7 @@ def gaze_errors(pred: ArrayLike, true: ArrayLike, answer: Answer) -> Array:
         raise ValueError(f"pred {p.shape} and true {t.shape} must both be (pictures, 2)")
     if not np.isfinite(t).all():
         raise ValueError("a true gaze is not finite; leave its picture out")
-    found = np.isfinite(p).all(axis=-1)
+    found = np.asarray(np.isfinite(p).all(axis=-1))
     p = np.where(found[:, None], p, 0.0)
     errors = angular_error(p, t) if answer == "angles" else np.hypot(*(p - t).T)
     return np.where(found, errors, 180.0 if answer == "angles" else np.inf)
