@@ -17,7 +17,7 @@ def test_a_diverged_answer_is_as_wrong_as_can_be():
     assert gaze_errors([[np.nan, 0]], [[0, 0]], "angles").tolist() == [180]
     assert gaze_errors([[np.inf, 0]], [[0, 0]], "point").tolist() == [np.inf]
     for pred, true in (([[0, 0, 0]], [[0, 0, 0]]), ([[0, 0]], [[0, 0], [1, 1]]), ([[0, 0]], [[np.nan, 0]])):
-        with pytest.raises(ValueError, match="must both be|not finite"):
+        with pytest.raises(ValueError, match=r"must both be|not finite"):
             gaze_errors(pred, true, "angles")
 
 

@@ -70,8 +70,8 @@ def _of_gaze(scores: dict[str, Any]) -> str:
     axes = ", ".join(f"{name} {value:.2f}" for name, value in scores["axes"].items())
     return (
         f"{scores['data']} {scores['split']}, {scores['images']} pictures of {scores['people']} people: mean {kind} to the "
-        f"truth {scores['error']:.2f} {unit}{over}, median {scores['median']:.2f}; mean over people {scores['person_mean']:.2f}; "
-        f"{axes} {unit}"
+        f"truth {scores['error']:.2f} {unit}{over}, median {scores['median']:.2f}; mean over people "
+        f"{scores['person_mean']:.2f}; {axes} {unit}"
     )
 
 
