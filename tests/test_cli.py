@@ -169,7 +169,7 @@ def test_every_recipe_builds_its_model(recipe):
     from snellen.training.job import make_model
 
     config = api.resolve(recipe)
-    answers = {"keypoints": {"keypoints": 3}, "super-resolution": {}}.get(config.task, {"classes": 3})
+    answers = {"keypoints": {"keypoints": 3}, "super-resolution": {}, "gaze": {}}.get(config.task, {"classes": 3})
     model = make_model(config, load_pretrained=False, **answers)
     assert sum(p.numel() for p in model.parameters()) > 1000
 
