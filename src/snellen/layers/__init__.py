@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from snellen.layers.lift import Bands, lift_down, lift_up
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
+    from snellen.layers.recalibrate import MultiScaleRecalibration, multi_scale_recalibrate
 
 __all__ = [
     "Bands",
@@ -24,9 +25,11 @@ __all__ = [
     "LiftUp2d",
     "LiftUp3d",
     "LocalContrastNorm",
+    "MultiScaleRecalibration",
     "auxiliary_losses",
     "lift_down",
     "lift_up",
+    "multi_scale_recalibrate",
 ]
 
 _HOME = {
@@ -34,6 +37,7 @@ _HOME = {
     **dict.fromkeys(("LiftDown1d", "LiftDown2d", "LiftDown3d"), "lift_pool"),
     **dict.fromkeys(("LiftUp1d", "LiftUp2d", "LiftUp3d"), "lift_unpool"),
     "LocalContrastNorm": "contrast",
+    **dict.fromkeys(("MultiScaleRecalibration", "multi_scale_recalibrate"), "recalibrate"),
     "auxiliary_losses": "auxiliary",
 }
 
