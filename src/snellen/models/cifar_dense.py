@@ -35,7 +35,9 @@ class _Transition(nn.Module):
 
 
 class CifarDenseNet(nn.Module):
-    """DenseNet of 3n + 4 layers: three dense blocks of n layers behind a 3x3 stem of 16 channels (Huang et al. 2017, 3 and 4.2).
+    """DenseNet of 3n + 4 layers: three dense blocks of n layers behind a 3x3 stem of 16 channels.
+
+    Source: Huang et al. 2017, 3 and 4.2.
 
     Args:
         classes: logits.

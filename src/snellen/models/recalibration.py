@@ -196,9 +196,9 @@ def add_recalibration(
     """Put recalibration into a residual or dense network, in place.
 
     Blocks are found by the names that torchvision, timm and this library share: a residual block has conv2 and bn2 (a
-    bottleneck conv3 and bn3), a dense layer norm1, conv1 and perhaps norm2, conv2. Networks of other names take patterns. Modules keep
-    device, dtype and mode, new ones get the network's. Names in the state dict of a changed module gain ".module": load weights
-    before, or after `Additions.undo`. For a pretrained network ``init="identity"`` changes nothing at first.
+    bottleneck conv3 and bn3), a dense layer norm1, conv1 and perhaps norm2, conv2. Networks of other names take patterns.
+    Modules keep device, dtype and mode, new ones get the network's. Names in the state dict of a changed module gain ".module":
+    load weights before, or after `Additions.undo`. For a pretrained network ``init="identity"`` changes nothing at first.
 
     Args:
         model: any network.
