@@ -10,6 +10,7 @@ from snellen.config import AugmentConfig, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.groups import group_scores
+from snellen.evaluation.figures_gates import keep_gates
 from snellen.evaluation.history import read_history
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
@@ -164,6 +165,8 @@ def _record(
     for kind in ("median", "worst"):
         for i in chosen[kind][:1]:
             picture, canvas = canvas_picture(localiser, samples, i, changes)
+            if kind == "median":
+                keep_gates(localiser.model, canvas, folder / f"gates-{split}.npz")
             stages, maps = coarse_to_fine(localiser, canvas)
             note = f"The {kind} image; at each stage the branches finer than the one named are switched off."
             views.append(CoarseToFine(samples.names[i], picture, stages, maps, note))

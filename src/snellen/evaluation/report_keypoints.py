@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from snellen.evaluation import figures, figures_images
 from snellen.evaluation.drawing import svg
+from snellen.evaluation.figures_gates import gates_picture
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
 from snellen.evaluation.record import EvaluationRecord
 from snellen.evaluation.report_page import Page, Picture, picture, render_page, slug
@@ -33,12 +34,12 @@ def write_report(record: EvaluationRecord, path: str | Path) -> Path:
         The path.
     """
     file = Path(path)
-    write_atomically(file, render_report(record))
+    write_atomically(file, render_report(record, gates_picture(file.with_name(f"gates-{record.split}.npz"))))
     return file
 
 
-def render_report(record: EvaluationRecord) -> str:
-    """The report as HTML text: no scripts, nothing loaded from elsewhere, names escaped."""
+def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str:
+    """The report as HTML text, with `gates` where the network recalibrates: no scripts, nothing loaded from elsewhere, names escaped."""
     scores = record.scores()
     page = Page(
         run=record.run,
@@ -54,6 +55,7 @@ def render_report(record: EvaluationRecord) -> str:
     )
     context = {
         "record": record,
+        "gates": gates,
         "scores": scores,
         "of": of_normaliser(record),
         "normaliser_words": normaliser_in_words(record.schema, record.normaliser),

@@ -207,8 +207,13 @@ class MultiScaleRecalibration(nn.Module):
         """Multiply each response of `x` (b, channels, h, w) by its score."""
         return scale_cells(x, self.scores(x))
 
-    def scores(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c n m"]:
-        """The gate on cells: as few as it is constant on, one where it is symmetric, and as many as pixels at most."""
+    def scores(self, x: Float[Tensor, "b c h w"], scale: int | None = None) -> Float[Tensor, "b c n m"]:
+        """The gate on cells: as few as it is constant on, one where it is symmetric, and as many as pixels at most.
+
+        Args:
+            x: map.
+            scale: with a number the other scales see their means over all cells, to show what this one tells apart.
+        """
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(
                 f"a map of shape {tuple(x.shape)} was given; it takes (batch, {self.channels}, height, width)"
@@ -216,6 +221,8 @@ class MultiScaleRecalibration(nn.Module):
         size = (x.shape[-2], x.shape[-1])
         with no_autocast(x.device.type):
             pooled = pool_regions(x, self.extents, self.region, self.pool)
+            if scale is not None:
+                pooled = [p if i == scale else p.mean((2, 3), keepdim=True).expand_as(p) for i, p in enumerate(pooled)]
             kind = next(self.parameters()).dtype
             inputs = self._inputs([p.to(kind) for p in pooled], size)
             logits = [self._logits(path, means, size) for path, means in inputs]
@@ -229,6 +236,10 @@ class MultiScaleRecalibration(nn.Module):
     def score_map(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The gate of every response, for figures: what `forward` multiplies by."""
         return spread_cells(self.scores(x), (x.shape[-2], x.shape[-1]))
+
+    def score_map_of_scale(self, x: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c h w"]:
+        """The same where only one scale tells places apart, see `scores`."""
+        return spread_cells(self.scores(x, scale), (x.shape[-2], x.shape[-1]))
 
     def extra_repr(self) -> str:
         """The arguments that say which reading this is."""
