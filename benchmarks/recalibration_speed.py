@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from snellen.layers import MultiScaleRecalibration
 WARM = 3
 #: The map of ms-sar.md 6, and ResNet-50's at SE's place.
 SHAPES = ((32, 64, 32, 32), (8, 256, 56, 56), (8, 512, 28, 28), (8, 1024, 14, 14), (8, 2048, 7, 7))
-WIDTH = {"rd_ratio": 1 / 16, "rd_divisor": 1}
+WIDTH: dict[str, Any] = {"rd_ratio": 1 / 16, "rd_divisor": 1}
 
 
 class GatherExcite(nn.Module):

@@ -9,8 +9,8 @@ import numpy as np
 from snellen.config import AugmentConfig, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
-from snellen.evaluation.groups import group_scores
 from snellen.evaluation.figures_gates import keep_gates
+from snellen.evaluation.groups import group_scores
 from snellen.evaluation.history import read_history
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from snellen.evaluation import figures, figures_images
 from snellen.evaluation.drawing import svg
-from snellen.evaluation.figures_gates import gates_picture
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
+from snellen.evaluation.figures_gates import gates_picture
 from snellen.evaluation.record import EvaluationRecord
 from snellen.evaluation.report_page import Page, Picture, picture, render_page, slug
 from snellen.evaluation.shapes import constant_guess_error
