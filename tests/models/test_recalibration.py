@@ -38,7 +38,8 @@ def test_every_block_keeps_a_maps_shape(kind):
 #: Blocks of each network: 9 and 27 residual ones, 3 x 6 dense layers, 17 inverted residuals, levels of VGG, of the trunk and
 #: branches of RCN and SumNet, stages of SegNet.
 PLACES = {
-    ("resnet20", ()): 9, ("resnet56", ()): 27, ("resnet18", ()): 8, ("densenet40", ()): 18, ("densenet40-plain", (("depth", 16),)): 12,
+    ("resnet20", ()): 9, ("resnet56", ()): 27, ("resnet18", ()): 8, ("densenet40", ()): 18,
+    ("densenet40-plain", (("depth", 16),)): 12,
     ("mobilenetv2", (("width", 0.35),)): 17, ("vgg13-w16", ()): 5, ("timm:test_resnet", ()): 4,
     ("rcn5", ()): 10, ("sumnet5", ()): 10, ("rcn68", (("branches", 4),)): 8,
     ("unet", (("backbone", "rcn5"),)): 5 + 4, ("fpn", (("backbone", "timm:test_resnet"),)): 4 + 4,
