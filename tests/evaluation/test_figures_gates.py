@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from snellen import api
 from snellen.evaluation.figures_gates import figure_gates, gates_picture, gates_seen, keep_gates
 from snellen.models import create_model
+from tiny import class_recipe, write_classes
 
 
 @pytest.fixture
@@ -53,3 +56,15 @@ def test_a_network_without_gates(tmp_path):
         gates_seen(plain, canvas(0))
     keep_gates(plain, canvas(0), tmp_path / "gates.npz")
     assert not (tmp_path / "gates.npz").exists()
+
+
+def test_a_run_that_recalibrates_shows_its_gates(tmp_path):
+    recipe = class_recipe(write_classes(tmp_path / "data"), tmp_path / "runs", steps=2)
+    recipe["model"]["choices"]["recalibrate"] = "ms-sar"
+    file = tmp_path / "halves.yaml"
+    file.write_text(yaml.safe_dump(recipe))
+    run = api.train(str(file), name="gates")
+    api.evaluate(run, split="val", robustness=False)
+    page = api.report(run).read_text()
+    assert "<h2>Recalibration</h2>" in page
+    assert "16 x 16" in page

@@ -39,7 +39,7 @@ def write_report(record: EvaluationRecord, path: str | Path) -> Path:
 
 
 def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str:
-    """The report as HTML text, with `gates` where the network recalibrates: no scripts, nothing loaded from elsewhere, names escaped."""
+    """The report as HTML text, with `gates` where the network recalibrates: no scripts, nothing loaded from elsewhere."""
     scores = record.scores()
     page = Page(
         run=record.run,
