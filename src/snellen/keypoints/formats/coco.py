@@ -18,7 +18,7 @@ from typing import Any
 from snellen.geometry import Box, box_of_points
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, numbered, point, read_json
+from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, point, read_json
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_coco", "write_coco"]
@@ -108,7 +108,7 @@ def _own_schema(path: Path, category: dict[str, Any] | None) -> Schema | None:
 
 
 def _points(collector: Collector, values: Any, origin: float, place: str) -> Named:
-    names = collector.schema.points if collector.schema else tuple(collector._names)
+    names = collector.names
     count = len(names)
     if not isinstance(values, list) or (len(values) % 3 and not (count and len(values) == 2 * count)):
         shown = f"{len(values)} numbers" if isinstance(values, list) else repr(values)
@@ -123,8 +123,6 @@ def _points(collector: Collector, values: Any, origin: float, place: str) -> Nam
         x, y = (finite(place, v) for v in values[i : i + 2]) if code else (0.0, 0.0)
         xy.append(point(x, y, origin)[:2])
         codes.append(code)
-    if not names:
-        collector.name(numbered(collector.path, len(xy)).points)
     return collector.numbered(xy, codes, place)
 
 

@@ -9,6 +9,7 @@ __all__ = ["FEATURES", "what_is_lost"]
 #: What labels may hold besides positions, each with the sentence for a format that has no place for it.
 FEATURES = {
     "names": "the names of the {n} points become p1, p2, ... or what the reader calls them",
+    "order": "the order of the {n} points may change, as no object has them all",
     "swaps": "{n} swap pairs are left out; name them where the file is read",
     "normalisers": "{n} normalisers are left out; name them where the file is read",
     "skeleton": "{n} lines of the skeleton are left out",
@@ -43,6 +44,7 @@ def what_is_lost(labels: PointLabels, name: str, holds: frozenset[str]) -> list[
     kept = complete if "unlabelled" not in holds else [list(image.objects) for image in labels.images]
     counts = {
         "names": len(schema) if schema.points != numbered(labels.source, len(schema)).points else 0,
+        "order": len(schema) if "names" in holds and not any(complete) else 0,
         "swaps": len(schema.swaps),
         "normalisers": len(schema.normalisers),
         "skeleton": len(schema.skeleton),

@@ -89,6 +89,16 @@ class Collector:
         self._objects: dict[str, list[tuple[Named, dict[str, Any]]]] = {}
         self._names: dict[str, None] = {}  # a set that keeps its order
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the points that are known by now."""
+        return self.schema.points if self.schema else tuple(self._names)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no object has been added."""
+        return not any(self._objects.values())
+
     def image(self, file: str, **known: Any) -> str:
         """Note an image (`size`, `split`, `group` as in `LabelledImage`); returns its name with `/` between folders."""
         file = file.replace("\\", "/")
@@ -109,7 +119,6 @@ class Collector:
                 raise AnnotationError(
                     f"{place}: schema {self.schema.name!r} has no point {name!r}{hint}; correct the name or the schema"
                 )
-        self.name(points)
         self._objects[file].append((points, known))
 
     def numbered(self, xy: Sequence[tuple[float, float]], visibility: Sequence[int], place: str) -> Named:
@@ -117,7 +126,9 @@ class Collector:
         if self.schema is not None:
             names: Sequence[str] = self.schema.points
         else:
-            names = tuple(self._names) or numbered(self.path, len(xy)).points
+            if not self._names:
+                self.name(numbered(self.path, len(xy)).points)
+            names = tuple(self._names)
         if len(names) != len(xy):
             called = f"schema {self.schema.name!r} has" if self.schema else "the objects before have"
             raise AnnotationError(
@@ -127,13 +138,17 @@ class Collector:
 
     def finish(self, schema: Schema | None = None) -> PointLabels:
         """The labels. `schema` is what the file says of its points; one that the caller named goes before it."""
-        if not any(self._objects.values()):
+        if self.empty:
             first = next(iter(self.broken.values()), "")
             raise AnnotationError(
                 f"{self.path} holds no annotated object{f', the first reason: {first}' if first else ''}; "
                 "check that it is the right file"
             )
         if self.schema is None and schema is None:
+            # The object with most points has them in their order; the first one may lack some.
+            objects = [points for items in self._objects.values() for points, _ in items]
+            for points in (max(objects, key=len), *objects):
+                self.name(points)
             try:
                 schema = Schema(self.path.stem or "points", tuple(self._names))
             except ValueError as error:

@@ -79,7 +79,7 @@ def read_yolo(
             _read_rows(labels, name, (height, width), numbers, collector, origin)
         except AnnotationError as error:
             collector.broken[name] = str(error)
-    if collector.broken and not any(collector._objects.values()):
+    if collector.broken and collector.empty:
         raise AnnotationError(next(iter(collector.broken.values())))
     return collector.finish(own)
 
@@ -160,7 +160,7 @@ def _labels_of(picture: Path) -> Path:
 
 def _read_rows(file: Path, name: str, size: tuple[int, int], numbers: int, collector: Collector, origin: float) -> None:
     height, width = size
-    count = len(tuple(collector._names))
+    count = len(collector.names)
     objects = []
     for row, line in enumerate(read_text(file, "a YOLO label file").splitlines(), start=1):
         cells, place = line.split(), f"{file}, row {row}"
