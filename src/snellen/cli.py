@@ -20,6 +20,8 @@ verbs:
   train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
   train --resume RUN                                                 go on with an interrupted run
   evaluate RUN [--split test] [--data PATH] [--json]                 score it
+  check PATH [--write my.yaml] [--json]                              look at annotations and images
+  convert IN OUT --to FORMAT                                         change the format of annotations
   report RUN                                                         write its HTML report
   models [PATTERN]                                                   list models
   recipes [PATTERN]                                                  list recipes
@@ -107,9 +109,13 @@ def _other(arguments: list[str]) -> int:
     for verb, what in (("models", "registered models"), ("recipes", "built-in recipes")):
         listing = verbs.add_parser(verb, description=f"List the {what}.")
         listing.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'rcn*'")
+    _data_verbs(verbs)
     chosen = parser.parse_args(arguments)
 
     from snellen import api
+
+    if chosen.verb in ("check", "convert"):
+        return _run_data_verb(chosen)
 
     if chosen.verb == "evaluate":
         scores = api.evaluate(
@@ -141,6 +147,57 @@ def _other(arguments: list[str]) -> int:
         width = max(map(len, found), default=0)
         _print_or_refuse([f"{name:<{width}}  {line}" for name, line in found.items()], chosen.pattern, api.recipes())
     return 0
+
+
+def _data_verbs(verbs: Any) -> None:
+    """The arguments of `check` and `convert`."""
+    check = verbs.add_parser("check", description="Look at annotations and their images before training.")
+    check.add_argument("path", help="annotation file, or the folder that holds it")
+    check.add_argument("--test", help="annotations of a separate test, to look for leaks")
+    check.add_argument("--sheet", default="check.png", help="contact sheet to draw (default check.png); '' for none")
+    check.add_argument("--write", metavar="RECIPE.yaml", help="propose a recipe in a new file")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--workers", type=int, default=0, help="processes; by default one a core")
+    convert = verbs.add_parser("convert", description="Change the format of annotations; pictures are not copied.")
+    convert.add_argument("source", metavar="IN", help="annotation file, or the folder that holds it")
+    convert.add_argument("target", metavar="OUT", help="new file or folder")
+    convert.add_argument("--to", required=True, help="format to write, e.g. coco")
+    convert.add_argument("--to-origin", type=float, help="coordinate that OUT gives the centre of the top-left pixel")
+    for verb in (check, convert):
+        verb.add_argument("--format", default="auto", help="format to read; by default recognised")
+        verb.add_argument("--schema", help="name of a built-in schema; by default the file names the points")
+        verb.add_argument(
+            "--origin", type=float, help="coordinate that the file gives the centre of the top-left pixel"
+        )
+        verb.add_argument("--root", help="folder of the images, where it is not the annotations'")
+        verb.add_argument("--scale-unit", type=float, default=1.0, help="TPS: millimetres in the unit of SCALE")
+
+
+def _run_data_verb(chosen: argparse.Namespace) -> int:
+    from snellen import api
+
+    common = {name: getattr(chosen, name) for name in ("format", "schema", "origin", "root", "scale_unit")}
+    if chosen.verb == "convert":
+        done = api.convert(chosen.source, chosen.target, chosen.to, target_origin=chosen.to_origin, **common)
+        print(
+            f"{done['target']}: {done['images']:,} images, {done['objects']:,} objects, from {done['format']} to {done['to']}"
+        )
+        for sentence in done["lost"]:
+            print(f"lost: {sentence}")
+        print(f"the images stay in {done['root']}, which their names are relative to")
+        return 0
+    report = api.check(
+        chosen.path, test=chosen.test, sheet=chosen.sheet or None, write=chosen.write, workers=chosen.workers, **common
+    )
+    if chosen.json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print(report.in_words())
+        if chosen.sheet:
+            print(f"look at {chosen.sheet}")
+        if chosen.write:
+            print(f"next: snellen train {chosen.write}")
+    return int(report.must_fix)
 
 
 def _print_or_refuse(lines: list[str], pattern: str, known: Any) -> None:

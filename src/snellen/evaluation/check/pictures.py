@@ -80,8 +80,8 @@ def _turned(path: Path) -> bool:
 
 
 def _contrast(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation of the grey levels in a square around each pixel, a fortieth of the shorter side each way."""
-    radius = max(1, min(grey.shape) // 40)
+    """Standard deviation of the grey levels in a square around each pixel, a twentieth of the shorter side each way."""
+    radius = max(3, min(grey.shape) // 20)
     mean, square = _box_mean(grey, radius), _box_mean(grey * grey, radius)
     return np.sqrt(np.clip(square - mean * mean, 0, None))
 
