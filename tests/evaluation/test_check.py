@@ -83,7 +83,7 @@ def test_planted_faults_are_found(tmp_path):
     exif[0x0112] = 3
     Image.open(tmp_path / names[4]).save(tmp_path / names[4], exif=exif)
     labels = moved(labels, 5, lambda xy: xy[[1, 0, 2, 3]])
-    labels = moved(labels, 6, lambda xy: xy + [100, 0])
+    labels = moved(labels, 6, lambda xy: xy + np.array([100, 0]))
     found = kinds(labels)
     assert set(found) == {"unreadable", "duplicate", "exif", "swap", "outside", "background"}
     assert found["unreadable"].files == (names[0], names[1])

@@ -55,7 +55,7 @@ def check_data(
     names = labels.schema.points
     swaps = labels.schema.swaps or swap_pairs(names)
     xy = np.stack([item.keypoints.xy for _, item in labels.objects])
-    known = np.isfinite(xy).all(axis=2)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=2))
     findings = [
         *_files(labels, pictures),
         *_coverage(names, known),
@@ -194,7 +194,8 @@ def _copies(labels: PointLabels, pictures: dict[str, Picture], test: dict[str, P
     for file, picture in (*pictures.items(), *((f"{file} (test)", p) for file, p in test.items())):
         if picture.digest:
             digests.setdefault(picture.digest, []).append(file)
-    leaks, copies = [], []
+    leaks: list[list[str]] = []
+    copies: list[list[str]] = []
     for files in digests.values():
         if len(files) > 1:
             sides = {splits[file] for file in files}
@@ -226,7 +227,7 @@ def _suspects(
     found = []
     suspects = suspect_swaps(xy, schema)
     if suspects:
-        i, pairs, _ = suspects[0]
+        pairs = suspects[0][1]
         named = ", ".join(f"{a} and {b}" for a, b in pairs)
         sentence = f"{len(suspects)} objects have left and right exchanged, it seems (the first: {named}); look at them"
         found.append(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from snellen.data.splits import place_of
 from snellen.evaluation.check.report import CheckReport
 from snellen.evaluation.check.swaps import mean_shape
 from snellen.keypoints.formats import PointLabels
@@ -64,9 +65,9 @@ def propose_recipe(labels: PointLabels, report: CheckReport, path: Path, *, orig
         data["normaliser"] = list(normaliser)
     small = report.objects < 100
     if "val" not in report.splits:
-        data["val_share"] = 0.2 if small else 0.1
+        data["val_share"] = _share(labels, 0.2 if small else 0.1)
     if "test" not in report.splits and not small:
-        data["test_share"] = 0.1
+        data["test_share"] = _share(labels, 0.1, last=True)
     # Few images are seen often, so they are changed more.
     augment = {
         "shift": 0.08 if small else 0.05,
@@ -91,6 +92,16 @@ def propose_recipe(labels: PointLabels, report: CheckReport, path: Path, *, orig
         "# Shares are held out by a hash of the names; a column group keeps an animal or a patient on one side.\n"
     )
     return head + yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+
+
+def _share(labels: PointLabels, wanted: float, *, last: bool = False) -> float:
+    """The share whose hashes hold out as many of these images (or groups) as `wanted` says: of forty, chance alone may take two."""
+    keys = {image.group or image.file for image in labels.images if image.objects}
+    places = sorted(1 - place_of(key) if last else place_of(key) for key in keys)
+    count = max(1, round(wanted * len(places)))
+    if count >= len(places):
+        return wanted
+    return float(round((places[count - 1] + places[count]) / 2, 4))
 
 
 def _view(labels: PointLabels, report: CheckReport) -> dict[str, Any]:

@@ -144,7 +144,8 @@ def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[s
         AnnotationError: where an image's size is known to neither the labels nor its file.
     """
     schema = labels.schema
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for i, image in enumerate(labels.images, start=1):
         height, width = labels.size_of(image)
         images.append({"id": i, "file_name": image.file, "width": width, "height": height})

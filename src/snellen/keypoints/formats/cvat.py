@@ -127,8 +127,8 @@ def _objects(image: ET.Element, name: str, place: str, collector: Collector, ori
         elif shape.tag not in ("tag", "attribute"):
             others += 1
     objects += [(points, group) for group, points in groups.items()]
-    for row, (points, group) in enumerate(objects, start=1):
-        collector.add(name, points, place, id="" if group == "0" else group, box=boxes.pop(group, None), row=row)
+    for row, (found, group) in enumerate(objects, start=1):
+        collector.add(name, found, place, id="" if group == "0" else group, box=boxes.pop(group, None), row=row)
     return others + len(boxes)
 
 

@@ -124,7 +124,7 @@ def write_labelme(labels: PointLabels, name: str, *, origin: float = 0.5) -> dic
                 f"{image.file}: another picture has the file {target} already; rename one, as LabelMe goes by names"
             )
         height, width = labels.size_of(image)
-        shapes = []
+        shapes: list[dict[str, Any]] = []
         numbers = _groups(image)
         for group, item in zip(numbers, image.objects, strict=True):
             common = {"group_id": group, "description": ""}
@@ -145,7 +145,7 @@ def write_labelme(labels: PointLabels, name: str, *, origin: float = 0.5) -> dic
                     xy = [round(float(v) - 0.5 + origin, 6) for v in (x, y)]
                     flags = {"occluded": True} if code == OCCLUDED else {}
                     shapes.append({"label": label, "points": [xy], "shape_type": "point", "flags": flags, **common})
-        data = {
+        data: dict[str, Any] = {
             "version": "5.4.1",
             "flags": {},
             "shapes": shapes,

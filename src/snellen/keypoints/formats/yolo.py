@@ -204,7 +204,7 @@ def write_yolo(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[s
 
     schema = labels.schema
     splits = list(dict.fromkeys(image.split or "train" for image in labels.images))
-    data = {
+    data: dict[str, Any] = {
         "path": ".",
         **{split: f"images/{split}" for split in ("train", "val", "test") if split in splits},
         "kpt_shape": [len(schema), 3],
