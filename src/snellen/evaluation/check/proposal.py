@@ -95,7 +95,7 @@ def propose_recipe(labels: PointLabels, report: CheckReport, path: Path, *, orig
 
 
 def _share(labels: PointLabels, wanted: float, *, last: bool = False) -> float:
-    """The share whose hashes hold out as many of these images (or groups) as `wanted` says: of forty, chance alone may take two."""
+    """The share whose hashes hold out as many of these images (or groups) as `wanted` says; chance may take few."""
     keys = {image.group or image.file for image in labels.images if image.objects}
     places = sorted(1 - place_of(key) if last else place_of(key) for key in keys)
     count = max(1, round(wanted * len(places)))
