@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check",
     "convert",
+    "cross_validate",
     "evaluate",
     "load",
     "models",
@@ -80,6 +81,17 @@ def train_config(config: RunConfig, *, command: str = "") -> Path:
     from snellen.training.fit import fit
 
     return fit(config, command=command).path
+
+
+def cross_validate(config: RunConfig, folds: int, *, command: str = "") -> dict[str, Any]:
+    """Train and validate a run for each of `folds` parts of a user's own files; the error over all images, each when held out.
+
+    Returns:
+        nme, interval, folds, normaliser, images, runs (`snellen.evaluation.folds.cross_validate`).
+    """
+    from snellen.evaluation.folds import cross_validate as run_folds
+
+    return run_folds(config, folds, command=command)
 
 
 def resume(run: str | Path) -> Path:

@@ -18,6 +18,7 @@ __all__ = ["main"]
 _OVERVIEW = """\
 verbs:
   train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
+  train RECIPE --folds 5 | --init RUN                                cross-validate | begin with a run's weights
   train --resume RUN                                                 go on with an interrupted run
   evaluate RUN [--split test] [--data PATH] [--json]                 score it
   check PATH [--write my.yaml] [--json]                              look at annotations and images
@@ -215,12 +216,38 @@ def _train(arguments: list[str]) -> int:
         from snellen import api
 
         return _finish(api.resume(arguments[1]))
+    command = "snellen train " + shlex.join(arguments)
+    arguments, folds = _take_folds(arguments)
     config, show = _parse_train(arguments)
     if show:
         return 0
     from snellen import api
 
-    return _finish(api.train_config(config, command="snellen train " + shlex.join(arguments)))
+    if folds:
+        return _print_folds(api.cross_validate(config, folds, command=command))
+    return _finish(api.train_config(config, command=command))
+
+
+def _take_folds(arguments: list[str]) -> tuple[list[str], int]:
+    """The arguments without --folds N, and N; 0 where it is not there."""
+    if "--folds" not in arguments:
+        return arguments, 0
+    i = arguments.index("--folds")
+    if i + 1 >= len(arguments) or not arguments[i + 1].isdigit():
+        raise ConfigError("--folds takes a number of parts, e.g. --folds 5")
+    return [*arguments[:i], *arguments[i + 2 :]], int(arguments[i + 1])
+
+
+def _print_folds(found: dict[str, Any]) -> int:
+    if not found:
+        return 130
+    low, high = (100 * v for v in found["interval"])
+    print("\n".join(found["runs"]))
+    print(
+        f"{found['images']} images, each when held out: mean error {100 * found['nme']:.2f} % of {found['normaliser']} "
+        f"(95 % interval {low:.2f} % to {high:.2f} %); parts: {', '.join(f'{100 * v:.2f} %' for v in found['folds'])}"
+    )
+    return 0
 
 
 def _finish(path: Any) -> int:
@@ -242,6 +269,7 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
         raise ConfigError("name a recipe, e.g. snellen train wings-rcn; list all with: snellen recipes")
     # The short spelling that error messages name.
     arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
+    arguments = [re.sub(r"^--init(?==|$)", "--train.init", a) for a in arguments]
     kind: type[RunConfig] = KeypointConfig
     if not arguments[0].startswith("-"):
         file, values = find_recipe(arguments[0]), read_recipe(arguments[0])

@@ -131,6 +131,7 @@ class KeypointTrainConfig(TrainConfig):
         l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
+        init: folder of a run whose weights to begin with, where names and shapes match; empty for none.
     """
 
     target: Literal["hard", "split", "gauss"] = "hard"
@@ -138,6 +139,7 @@ class KeypointTrainConfig(TrainConfig):
     l2_trunk: float = 0.0
     l2_branch: float = 0.0
     l2_mixing: float = 0.0
+    init: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
