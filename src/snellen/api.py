@@ -12,9 +12,23 @@ from typing import TYPE_CHECKING, Any
 from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
+    from snellen.evaluation.check import CheckReport, RankSuspects
     from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter
 
-__all__ = ["evaluate", "load", "models", "recipes", "report", "resolve", "resume", "train", "train_config"]
+__all__ = [
+    "check",
+    "convert",
+    "cross_validate",
+    "evaluate",
+    "load",
+    "models",
+    "recipes",
+    "report",
+    "resolve",
+    "resume",
+    "train",
+    "train_config",
+]
 
 
 def recipes(pattern: str = "*") -> dict[str, str]:
@@ -67,6 +81,17 @@ def train_config(config: RunConfig, *, command: str = "") -> Path:
     from snellen.training.fit import fit
 
     return fit(config, command=command).path
+
+
+def cross_validate(config: RunConfig, folds: int, *, command: str = "") -> dict[str, Any]:
+    """Train and validate a run for each of `folds` parts of a user's own files; the error over all images, each when held out.
+
+    Returns:
+        nme, interval, folds, normaliser, images, runs (`snellen.evaluation.folds.cross_validate`).
+    """
+    from snellen.evaluation.folds import cross_validate as run_folds
+
+    return run_folds(config, folds, command=command)
 
 
 def resume(run: str | Path) -> Path:
@@ -137,3 +162,101 @@ def report(run: str | Path, *, split: str = "") -> Path:
     from snellen.evaluation.evaluate import report_run
 
     return report_run(run, split=split)
+
+
+def check(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    schema: str | None = None,
+    origin: float | None = None,
+    root: str | None = None,
+    test: str | None = None,
+    sheet: str | None = None,
+    write: str | None = None,
+    workers: int = 0,
+    scale_unit: float = 1.0,
+    rank: "RankSuspects | None" = None,
+) -> "CheckReport":
+    """Look at annotations and their images before training.
+
+    Args:
+        path: the annotation file, or the folder that holds it.
+        format: its format (docs/data.md); by default recognised.
+        schema: name of a built-in schema; by default the file names the points.
+        origin: coordinate that the file gives the centre of the top-left pixel; by default the format's own.
+        root: folder of the images; by default where the format has them.
+        test: annotations of a separate test, to look for leaks.
+        sheet: PNG to draw a contact sheet into.
+        write: YAML file to propose a recipe in; it must not exist.
+        workers: processes; 0 takes one a core.
+        scale_unit: for TPS, millimetres in the unit of SCALE.
+        rank: names further suspects among the objects.
+
+    Returns:
+        What was found; `must_fix` says whether training should wait.
+
+    Raises:
+        ConfigError, AnnotationError: one sentence on what to change.
+    """
+    from snellen.evaluation.check_command import check_path
+
+    return check_path(
+        path,
+        format=format,
+        schema=schema,
+        origin=origin,
+        root=root,
+        test=test,
+        sheet=sheet,
+        write=write,
+        workers=workers,
+        scale_unit=scale_unit,
+        rank=rank,
+    )
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str,
+    *,
+    format: str = "auto",
+    schema: str | None = None,
+    origin: float | None = None,
+    target_origin: float | None = None,
+    root: str | None = None,
+    scale_unit: float = 1.0,
+) -> dict[str, Any]:
+    """Convert annotations from one format to another.
+
+    Args:
+        source: the annotation file, or the folder that holds it.
+        target: the file, or for formats with a file a picture the folder, to write; it must not exist.
+        to: the format to write.
+        format: the format to read; by default recognised.
+        schema: name of a built-in schema; by default the file names the points.
+        origin: coordinate that the source gives the centre of the top-left pixel; by default its format's own.
+        target_origin: likewise for the target.
+        root: folder of the images; by default where the format has them.
+        scale_unit: for TPS, millimetres in the unit of SCALE.
+
+    Returns:
+        images and objects (numbers), root (what the images' names are relative to), lost (sentences on what was left out).
+
+    Raises:
+        AnnotationError: one sentence on what to change; nothing has been written then.
+    """
+    from snellen.evaluation.check_command import convert_path
+
+    return convert_path(
+        source,
+        target,
+        to,
+        format=format,
+        schema=schema,
+        origin=origin,
+        target_origin=target_origin,
+        root=root,
+        scale_unit=scale_unit,
+    )

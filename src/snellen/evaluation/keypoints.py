@@ -12,6 +12,7 @@ from snellen.data.files import AnnotatedImages
 from snellen.evaluation.figures_gates import keep_gates
 from snellen.evaluation.groups import group_scores
 from snellen.evaluation.history import read_history
+from snellen.evaluation.millimetres import millimetre_scores
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Predictions, load_localiser, predict_dataset
@@ -95,6 +96,8 @@ def evaluate_keypoints(folder: RunFolder, config: KeypointConfig, split: str, *,
     changes = config.validation if split == "val" else AugmentConfig()
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
     scores = score(localiser, predictions, config, _groups(samples))
+    if isinstance(samples, AnnotatedImages):
+        scores |= millimetre_scores(predictions.pred, predictions.true, samples.scales)
     jitter = box_jitter(localiser, samples, config) if robustness else []
     record = _record(folder, config, localiser, samples, predictions, jitter, split)
     record.save(folder / f"predictions-{split}")

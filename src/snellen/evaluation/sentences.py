@@ -88,4 +88,16 @@ def _of_keypoints(scores: dict[str, Any]) -> str:
         f"points: median {pixels(scores['point_median_pixels'])}, 95th percentile {pixels(scores['point_p95_pixels'])}; "
         f"confidence is off by {_percent(scores['calibration_error'], 1)} (expected calibration error)"
         + (f"\ngroups: {of_groups}" if of_groups else "")
+        + _of_millimetres(scores.get("millimetres"))
+    )
+
+
+def _of_millimetres(scores: dict[str, Any] | None) -> str:
+    if not scores:
+        return ""
+    low, high = scores["interval"]
+    within = ", ".join(f"{limit} mm {_percent(share, 1)}" for limit, share in scores["success"].items())
+    return (
+        f"\nmean radial error {scores['mean_radial_error']:.2f} mm (95 % interval {low:.2f} to {high:.2f}) on "
+        f"{scores['images']} images of known scale; points within {within}"
     )
