@@ -30,8 +30,8 @@ SPLITS: tuple[str, ...] = get_args(Split)
 _WING_SEEDS = {"train": 1, "val": 2, "test": 3}
 
 
-def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
-    """The data set of one split.
+def build_dataset(config: KeypointDataConfig, split: Split, *, decode: bool = True) -> KeypointDataset:
+    """The data set of one split; without `decode` no pixel is read before a sample is asked for.
 
     Splits: "wings" draws three disjoint sets; "mtfl" takes `training.txt` (of it `val_share` of the *people* are for
     validation, so no person is in both) and `testing.txt`; "pts" takes `train_folders` (of them `val_share` of the
@@ -71,7 +71,7 @@ def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
         on_error=config.on_error,
         cache_mb=config.cache_mb,
     )
-    if config.on_error == "skip" or images.fits:
+    if decode and (config.on_error == "skip" or images.fits):
         # Finds broken pixels behind good headers now: before anything is written, and before an order is fixed that skips
         # them. Costs nothing where the images stay in memory, since each is decoded once anyway.
         images.decode_all()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snellen.data.base import Sample
 from snellen.data.boxes import BoxRule, make_box
+from snellen.geometry import Box
 from snellen.images import ImageError, image_size, read_image
 from snellen.keypoints.formats import Annotation
 
@@ -60,6 +61,7 @@ class AnnotatedImages:
         self.root, self.source, self.channels, self.on_error = Path(root), str(source), channels, on_error
         self.box, self.box_scale = box, box_scale
         self._cache: dict[str, Tensor] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}  # (height, width) by file, from headers
         self._room = cache_mb * 1_000_000
         self.skipped: list[str] = list(skipped)
         kept, pixels = [], 0
@@ -73,6 +75,7 @@ class AnnotatedImages:
                 self._broken(annotation, ValueError(f"{annotation.file}: {error}"))
             else:
                 kept.append(annotation)
+                self._sizes[annotation.file] = (height, width)
                 pixels += height * width
         #: Whether all decoded images stay in memory (an estimate where a file holds several objects).
         self.fits = pixels * channels <= self._room
@@ -129,6 +132,16 @@ class AnnotatedImages:
             for name in annotation.groups:
                 positions.setdefault(name, []).append(i)
         return {name: found for name, found in positions.items() if len(found) < len(self.annotations)}
+
+    def box_of(self, index: int) -> Box:
+        """The region that sample `index` is looked at, from its points and its file's header: no pixel is decoded."""
+        annotation = self.annotations[index]
+        height, width = self._sizes[annotation.file]
+        return make_box(self.box, annotation.keypoints, self.box_scale, width, height)
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(height, width) of the image of sample `index`, from its file's header."""
+        return self._sizes[self.annotations[index].file]
 
     def __len__(self) -> int:
         return len(self.annotations)
