@@ -1,4 +1,4 @@
-"""What a denoiser adds to a keypoint model: the weight that suits it, paired differences, and both models' words on an image."""
+"""What a denoiser adds to a keypoint model: the weight that suits it, paired differences, both models' words on an image."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

@@ -11,7 +11,6 @@ from torch import Tensor
 from snellen.config import ConfigError
 from snellen.geometry import Box, Matrix, box_map, transform_points
 from snellen.keypoints import Keypoints, Schema
-from snellen.keypoints.codecs import decode
 from snellen.models import Denoiser
 
 __all__ = ["StructureModel", "refuse_other_points"]
@@ -35,7 +34,7 @@ class StructureModel:
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
 
     def framed(self, keypoints: Sequence[Keypoints], boxes: Sequence[Box]) -> tuple[Array, list[Matrix]]:
-        """Points as the model is given them: (n, k, 2) fractions of the canvas, NaN where unlabelled, and the maps to pixels of it.
+        """Points as the model is given them, (n, k, 2) fractions of the canvas, NaN where unlabelled; maps to its pixels.
 
         Raises:
             ConfigError: for points of another schema.
@@ -51,29 +50,45 @@ class StructureModel:
         return np.array(xy).reshape(-1, len(self.schema), 2), maps
 
     @torch.inference_mode()
-    def surprise(self, xy: Array, given: NDArray[np.bool_], truth: Array, *, batch_size: int = 256) -> Array:
-        """Nats by which each point of `truth` surprises, (n, k), for the points of `xy` (n, k, 2) that are given (n, k).
+    def expected(self, xy: Array, given: NDArray[np.bool_], *, batch_size: int = 256) -> Array:
+        """Where each point most probably lies, (n, k, 2), by the points of `xy` (n, k, 2) that are given (n, k).
 
-        See `Denoiser.surprise`; all in fractions of the canvas. NaN where `truth` is.
+        All in fractions of the canvas; points that are not given may be NaN.
         """
-        parts = [np.empty((0, len(self.schema)))]
-        for start in range(0, len(xy), batch_size):
-            here = slice(start, start + batch_size)
-            of = truth[here]
-            found = self.model.surprise(self._tensor(xy[here]), self._tensor(given[here]), self._tensor(of))
-            parts.append(np.where(np.isnan(of).any(axis=-1), np.nan, found.double().cpu().numpy()))
-        return np.concatenate(parts)
-
-    @torch.inference_mode()
-    def expected(self, xy: Array, given: NDArray[np.bool_], *, batch_size: int = 64) -> Array:
-        """Where the model would put each point, (n, k, 2) fractions of the canvas; arguments as for `surprise`."""
         parts = [np.empty((0, len(self.schema), 2))]
         for start in range(0, len(xy), batch_size):
             here = slice(start, start + batch_size)
-            logits = self.model(self._tensor(xy[here]), self._tensor(given[here])).logits
-            size = np.array([logits.shape[-1], logits.shape[-2]])
-            parts.append(decode(logits, "local").xy.double().cpu().numpy() / size)
+            density = self.model.density(self._tensor(xy[here]), self._tensor(given[here]))
+            parts.append(density.likeliest().double().cpu().numpy())
         return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def judge(
+        self, xy: Array, given: NDArray[np.bool_], *places: Array, batch_size: int = 256
+    ) -> tuple[Array, list[Array]]:
+        """Each point's most probable place, and how much other places would surprise.
+
+        Args:
+            xy: (n, k, 2) points, fractions of the canvas; NaN where not given.
+            given: (n, k) which of them the model is shown.
+            places: each (n, k, 2), fractions of the canvas; NaN where there is nothing to judge.
+            batch_size: objects at a time.
+
+        Returns:
+            Places (n, k, 2) as fractions of the canvas; for each of `places`, (n, k) nats *over the surprise of the most
+            probable place*, at least 0 but for rounding and for maxima between Gaussians, NaN where `places` is.
+        """
+        answers, nats = [np.empty((0, len(self.schema), 2))], [[np.empty((0, len(self.schema)))] for _ in places]
+        for start in range(0, len(xy), batch_size):
+            here = slice(start, start + batch_size)
+            density = self.model.density(self._tensor(xy[here]), self._tensor(given[here]))
+            best = density.likeliest()
+            least = density.surprise(best)
+            answers.append(best.double().cpu().numpy())
+            for into, of in zip(nats, places, strict=True):
+                found = (density.surprise(self._tensor(of[here])) - least).double().cpu().numpy()
+                into.append(np.where(np.isnan(of[here]).any(axis=-1), np.nan, found))
+        return np.concatenate(answers), [np.concatenate(column) for column in nats]
 
     def predict(self, keypoints: Sequence[Keypoints], boxes: Sequence[Box]) -> list[Keypoints]:
         """Where each object's points should lie by all of its labelled ones, unlabelled ones filled in.
@@ -86,7 +101,7 @@ class StructureModel:
             One `Keypoints` an object, in pixels of its image.
         """
         xy, maps = self.framed(keypoints, boxes)
-        found = self.expected(np.nan_to_num(xy), np.isfinite(xy).all(axis=-1)) * [self.canvas[1], self.canvas[0]]
+        found = self.expected(xy, np.isfinite(xy).all(axis=-1)) * [self.canvas[1], self.canvas[0]]
         back = [transform_points(np.linalg.inv(m).astype(np.float64), p) for m, p in zip(maps, found, strict=True)]
         return [Keypoints.visible(p, self.schema) for p in back]
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from snellen.layers.precision import no_autocast
 from snellen.models.denoisers import Denoiser
-from snellen.models.outputs import KeypointOutput
 
 __all__ = ["AttentionDenoiser", "Mixture"]
 
@@ -31,17 +30,74 @@ _NARROWEST = 0.35
 
 
 class Mixture(NamedTuple):
-    """A density for each point over the canvas, whose longer side has length 1.
+    """A density for each point over the canvas, whose longer side has length 1; `Density` says what it is asked.
 
     Attributes:
         log_weight: (b, k, m + 1) log shares of the m Gaussians and, last, of the uniform density over the canvas.
         mean: (b, k, m, 2).
         whitening: (b, k, m, 3) entries l11, l21, l22 of the lower triangular L with L^T L the inverse covariance.
+        size: (height, width) in cells: the canvas's proportions, and the cell that a surprise is of.
     """
 
     log_weight: Float[Tensor, "b k m1"]
     mean: Float[Tensor, "b k m 2"]
     whitening: Float[Tensor, "b k m 3"]
+    size: tuple[int, int]
+
+    def _sides(self) -> tuple[float, float]:
+        return sides(self.size)
+
+    def _floor(self) -> Float[Tensor, "b k"]:
+        """Log density of the uniform part."""
+        width, height = self._sides()
+        return self.log_weight[..., -1] - math.log(width * height)
+
+    def _peaks(self) -> Float[Tensor, "b k m"]:
+        """Log density of each Gaussian at its own mean, its share included."""
+        return self.log_weight[..., :-1] + self.whitening[..., 0::2].log().sum(dim=-1) - math.log(2 * math.pi)
+
+    def log_density(self, at: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k"]:
+        """At places whose unit is the canvas's longer side; the uniform part goes on outside the canvas."""
+        dx, dy = (at[..., None, :] - self.mean).unbind(-1)
+        l11, l21, l22 = self.whitening.unbind(-1)
+        squares = (l11 * dx).square() + (l21 * dx + l22 * dy).square()
+        return torch.logaddexp(torch.logsumexp(self._peaks() - 0.5 * squares, dim=-1), self._floor())
+
+    def surprise(self, truth: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k"]:
+        """From the density at the point times a cell's area: no map is made."""
+        with no_autocast(truth.device.type):
+            at = truth * truth.new_tensor(self._sides())
+            return 2 * math.log(max(self.size)) - self.log_density(at)
+
+    def likeliest(self) -> Float[Tensor, "b k 2"]:
+        """The mean of a Gaussian at which the whole density is highest."""
+        at_means = [self.log_density(mean) for mean in self.mean.unbind(dim=2)]
+        best = torch.stack(at_means, dim=-1).argmax(dim=-1)
+        chosen = self.mean.gather(2, best[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
+        return chosen / chosen.new_tensor(self._sides())
+
+    def maps(self, size: tuple[int, int]) -> Float[Tensor, "b k h w"]:
+        """The log density at the cells' centres, whatever their number."""
+        (h, w), (width, height), means = size, self._sides(), self.mean
+        with no_autocast(means.device.type):
+            xs = (torch.arange(w, device=means.device, dtype=means.dtype) + 0.5) * (width / w)
+            ys = (torch.arange(h, device=means.device, dtype=means.dtype) + 0.5) * (height / h)
+            total = self._floor()[..., None, None].expand(-1, -1, h, w)
+            tops = self._peaks()
+            for i in range(means.shape[2]):  # one at a time: maps of all at once would take m times the memory
+                dx = xs - means[..., i, 0, None]  # (b, k, w)
+                dy = ys - means[..., i, 1, None]  # (b, k, h)
+                l11, l21, l22 = (part[..., None] for part in self.whitening[..., i, :].unbind(-1))
+                tilt = (l21 * dx)[..., None, :] + (l22 * dy)[..., :, None]
+                squares = (l11 * dx).square()[..., None, :] + tilt.square()
+                total = torch.logaddexp(total, tops[..., i, None, None] - 0.5 * squares)
+        return total
+
+
+def sides(size: tuple[int, int]) -> tuple[float, float]:
+    """Width and height of a canvas of (height, width) cells, the longer one 1."""
+    h, w = size
+    return w / max(h, w), h / max(h, w)
 
 
 class _Block(nn.Module):
@@ -115,22 +171,16 @@ class AttentionDenoiser(Denoiser):
             self.head.weight.mul_(0.1)
             start = torch.zeros(6 * m + 1)
             start[m] = -3.0  # the floor's share before the softmax
-            start[m + 1 : 3 * m + 1 : 2] = 0.5 * self._sides()[0]
-            start[m + 2 : 3 * m + 1 : 2] = 0.5 * self._sides()[1]
+            start[m + 1 : 3 * m + 1] = 0.5 * torch.tensor(sides(self.size)).repeat(m)
             deviations = torch.logspace(-1.2, -0.4, m)
             start[3 * m + 1 : 6 * m + 1 : 3] = -deviations.log()
             start[3 * m + 3 : 6 * m + 1 : 3] = -deviations.log()
             self.tails.copy_(start.expand_as(self.tails))
 
-    def _sides(self) -> tuple[float, float]:
-        """Width and height of the canvas, the longer one 1."""
-        h, w = self.size
-        return w / max(h, w), h / max(h, w)
-
-    def mixture(self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"]) -> Mixture:
-        """The density of each point; arguments as for `forward`. Float32."""
+    def density(self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"]) -> Mixture:
+        """See `Denoiser.density`; float32 at least."""
         self._checked(xy, given)
-        width, height = self._sides()
+        width, height = sides(self.size)
         at = torch.where(given[..., None], torch.nan_to_num(xy), 0.5) * xy.new_tensor([width, height])
         angles = at[..., None] * (math.pi * 2.0 ** torch.arange(_OCTAVES, device=xy.device, dtype=xy.dtype))
         waves = torch.cat((angles.sin(), angles.cos()), dim=-1).flatten(2)
@@ -148,47 +198,4 @@ class AttentionDenoiser(Denoiser):
             logs = sharpest - F.softplus(sharpest - shapes[..., 0::2])
             l11, l22 = logs.exp().unbind(-1)
             whitening = torch.stack((l11, shapes[..., 1] * l22, l22), dim=-1)
-            return Mixture(F.log_softmax(shares, dim=-1), means.unflatten(-1, (m, 2)), whitening)
-
-    def _floor(self, density: Mixture) -> Tensor:
-        """Log density of the uniform part (b, k)."""
-        width, height = self._sides()
-        return density.log_weight[..., -1] - math.log(width * height)
-
-    def surprise(
-        self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"], truth: Float[Tensor, "b k 2"]
-    ) -> Float[Tensor, "b k"]:
-        """As `Denoiser.surprise`, from the density at the point times a cell's area: no map is made, and it keeps its meaning
-        outside the canvas, where the uniform part goes on."""
-        density = self.mixture(xy, given)
-        with no_autocast(xy.device.type):
-            at = truth * truth.new_tensor(self._sides())
-            dx, dy = (at[..., None, :] - density.mean).unbind(-1)
-            l11, l21, l22 = density.whitening.unbind(-1)
-            squares = (l11 * dx).square() + (l21 * dx + l22 * dy).square()
-            logs = density.log_weight[..., :-1] + (l11 * l22).log() - 0.5 * squares - math.log(2 * math.pi)
-            total = torch.logaddexp(torch.logsumexp(logs, dim=-1), self._floor(density))
-            return 2 * math.log(max(self.size)) - total
-
-    def forward(
-        self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"], size: tuple[int, int] | None = None
-    ) -> KeypointOutput:
-        """See `Denoiser.forward`; the density is read at the cells' centres, whatever their number."""
-        density = self.mixture(xy, given)
-        h, w = self.size if size is None else size
-        width, height = self._sides()
-        with no_autocast(xy.device.type):
-            xs = (torch.arange(w, device=xy.device, dtype=density.mean.dtype) + 0.5) * (width / w)
-            ys = (torch.arange(h, device=xy.device, dtype=density.mean.dtype) + 0.5) * (height / h)
-            total = self._floor(density)[..., None, None].expand(-1, -1, h, w)
-            for i in range(self.components):  # one at a time: maps of all at once would take m times the memory
-                dx = xs - density.mean[..., i, 0, None]  # (b, k, w)
-                dy = ys - density.mean[..., i, 1, None]  # (b, k, h)
-                l11, l21, l22 = (part[..., None] for part in density.whitening[..., i, :].unbind(-1))
-                tilt = (l21 * dx)[..., None, :] + (l22 * dy)[..., :, None]
-                squares = (l11 * dx).square()[..., None, :] + tilt.square()
-                height_of = (
-                    density.log_weight[..., i, None, None] + (l11 * l22).log()[..., None] - math.log(2 * math.pi)
-                )
-                total = torch.logaddexp(total, height_of - 0.5 * squares)
-        return KeypointOutput(total)
+            return Mixture(F.log_softmax(shares, dim=-1), means.unflatten(-1, (m, 2)), whitening, self.size)

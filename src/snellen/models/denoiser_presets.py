@@ -39,11 +39,10 @@ def denoiser_choices(name: str, **choices: Any) -> dict[str, Any]:
             raise UnknownChoiceError(
                 f"model {name!r} has no choice {key!r}; {nearest(key, known)}; all are {', '.join(known)}"
             )
-        whole = isinstance(value, int) and isinstance(value, bool) == (key == "fast")
-        if key != "size" and not whole:
-            raise UnknownChoiceError(
-                f"{key}={value!r} is not possible; give {'true or false' if key == 'fast' else 'a whole number'}"
-            )
+        flag = key == "fast"
+        if key != "size" and not (isinstance(value, int) and isinstance(value, bool) == flag):
+            wanted = "true or false" if flag else "a whole number"
+            raise UnknownChoiceError(f"{key}={value!r} is not possible; give {wanted}")
         if key == "size" and not (isinstance(value, list | tuple) and all(isinstance(v, int) for v in value)):
             raise UnknownChoiceError(f"size={value!r} is not possible; give [height, width] in cells")
     resolved = known | choices

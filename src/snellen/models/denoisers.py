@@ -8,7 +8,7 @@ How this differs: points come as fractions of the canvas rather than as maps; si
 layer is summed sparsely and the others through their spectra (layers/wide_conv.py), which changes nothing but the time.
 """
 
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from snellen.layers.wide_conv import WideConv2d, one_hot_maps, place_kernels
 from snellen.models.base import draw_weights
 from snellen.models.outputs import KeypointOutput
 
-__all__ = ["ConvDenoiser", "Denoiser", "cells_of"]
+__all__ = ["ConvDenoiser", "Denoiser", "Density", "MapDensity", "cells_of", "peaks"]
 
 
 def cells_of(xy: Float[Tensor, "b k 2"], size: tuple[int, int]) -> Int[Tensor, "b k"]:
@@ -33,8 +33,64 @@ def cells_of(xy: Float[Tensor, "b k 2"], size: tuple[int, int]) -> Int[Tensor, "
     return at[..., 1] * w + at[..., 0]
 
 
+class Density(Protocol):
+    """Where each point of a batch of objects may lie, according to a denoiser."""
+
+    def surprise(self, truth: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k"]:
+        """See `Denoiser.surprise`."""
+        ...
+
+    def likeliest(self) -> Float[Tensor, "b k 2"]:
+        """Each point's most probable place, fractions of the canvas."""
+        ...
+
+    def maps(self, size: tuple[int, int]) -> Float[Tensor, "b k h w"]:
+        """Logits on a grid of (height, width) cells over the canvas."""
+        ...
+
+
+class MapDensity(NamedTuple):
+    """A density as maps.
+
+    Attributes:
+        logits: (b, k, h, w).
+    """
+
+    logits: Float[Tensor, "b k h w"]
+
+    def surprise(self, truth: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k"]:
+        """Of the cells that hold the points; places outside the canvas count as its border."""
+        flat = self.logits.to(torch.float32).flatten(2)
+        cells = cells_of(truth, (self.logits.shape[-2], self.logits.shape[-1]))
+        return torch.logsumexp(flat, dim=-1) - flat.gather(-1, cells[..., None])[..., 0]
+
+    def likeliest(self) -> Float[Tensor, "b k 2"]:
+        """The centres of the highest cells."""
+        return peaks(self.logits)
+
+    def maps(self, size: tuple[int, int]) -> Float[Tensor, "b k h w"]:
+        """The logits, interpolated bilinearly where the size is another."""
+        if tuple(size) == tuple(self.logits.shape[-2:]):
+            return self.logits
+        return F.interpolate(self.logits, size=size, mode="bilinear", align_corners=False)
+
+
+def peaks(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k 2"]:
+    """The centre of each map's highest cell, as fractions of the map's width and height.
+
+    >>> maps = torch.zeros(1, 1, 2, 4); maps[0, 0, 1, 2] = 1
+    >>> peaks(maps)
+    tensor([[[0.6250, 0.7500]]])
+    """
+    h, w = logits.shape[-2:]
+    best = logits.flatten(2).argmax(dim=-1)
+    x = (best % w).to(torch.float32) + 0.5
+    y = torch.div(best, w, rounding_mode="floor").to(torch.float32) + 0.5
+    return torch.stack((x / w, y / h), dim=-1)
+
+
 class Denoiser(nn.Module):
-    """Base of the denoisers; subclasses implement `forward`.
+    """Base of the denoisers; subclasses implement `density`.
 
     Args:
         keypoints: K, how many points there are.
@@ -58,20 +114,29 @@ class Denoiser(nn.Module):
         self.choices: dict[str, Any] = {}
         self.keypoints, self.size = keypoints, (int(size[0]), int(size[1]))
 
-    def forward(
-        self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"], size: tuple[int, int] | None = None
-    ) -> KeypointOutput:
+    def density(self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"]) -> Density:
         """Where each point should lie, by all points that are given.
 
         Args:
             xy: points as fractions of the canvas's width and height; ignored where not given.
             given: False for points that nobody has located.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"], size: tuple[int, int] | None = None
+    ) -> KeypointOutput:
+        """The density as maps.
+
+        Args:
+            xy: as for `density`.
+            given: as for `density`.
             size: (height, width) of the maps to answer with, over the same canvas; by default `self.size`.
 
         Returns:
             Logits (b, k, height, width): a softmax over the positions makes them probabilities.
         """
-        raise NotImplementedError
+        return KeypointOutput(self.density(xy, given).maps(self.size if size is None else size))
 
     def surprise(
         self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"], truth: Float[Tensor, "b k 2"]
@@ -80,9 +145,7 @@ class Denoiser(nn.Module):
 
         A uniform guess has ln(h w): 8.76 on 80 x 80 cells. Differentiable: its mean over moved points is the training loss.
         """
-        logits = self.forward(xy, given).logits.to(torch.float32).flatten(2)
-        cells = cells_of(truth, self.size)
-        return torch.logsumexp(logits, dim=-1) - logits.gather(-1, cells[..., None])[..., 0]
+        return self.density(xy, given).surprise(truth)
 
     def penalised(self) -> list[nn.Parameter]:
         """Weights that the paper's L2 term acts on: matrices and kernels, no biases (rcn.md 3.1)."""
@@ -137,10 +200,8 @@ class ConvDenoiser(Denoiser):
         self.head = nn.Conv2d(features, keypoints, 1)
         draw_weights(self)
 
-    def forward(
-        self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"], size: tuple[int, int] | None = None
-    ) -> KeypointOutput:
-        """See `Denoiser.forward`; maps of another size are interpolated bilinearly, as log-probabilities."""
+    def density(self, xy: Float[Tensor, "b k 2"], given: Bool[Tensor, "b k"]) -> MapDensity:
+        """See `Denoiser.density`."""
         self._checked(xy, given)
         cells = torch.where(given, cells_of(torch.nan_to_num(xy), self.size), -1)
         if self.fast and not torch.compiler.is_exporting():
@@ -150,7 +211,4 @@ class ConvDenoiser(Denoiser):
         x = F.relu(x)
         for layer in self.wide:
             x = F.relu(layer(x))
-        logits = self.head(x)
-        if size is not None and tuple(size) != self.size:
-            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return KeypointOutput(logits)
+        return MapDensity(self.head(x))

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.models.base import KeypointNet
-from snellen.models.denoisers import Denoiser
+from snellen.models.denoisers import Denoiser, peaks
 from snellen.models.outputs import KeypointOutput
 
-__all__ = ["JointNet", "Voices", "peaks"]
+__all__ = ["JointNet", "Voices"]
 
 
 class Voices(NamedTuple):
@@ -28,20 +28,6 @@ class Voices(NamedTuple):
 
     image: Float[Tensor, "b k h w"]
     structure: Float[Tensor, "b k h w"]
-
-
-def peaks(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k 2"]:
-    """The centre of each map's highest cell, as fractions of the map's width and height.
-
-    >>> maps = torch.zeros(1, 1, 2, 4); maps[0, 0, 1, 2] = 1
-    >>> peaks(maps)
-    tensor([[[0.6250, 0.7500]]])
-    """
-    h, w = logits.shape[-2:]
-    best = logits.flatten(2).argmax(dim=-1)
-    x = (best % w).to(torch.float32) + 0.5
-    y = torch.div(best, w, rounding_mode="floor").to(torch.float32) + 0.5
-    return torch.stack((x / w, y / h), dim=-1)
 
 
 class JointNet(nn.Module):
