@@ -1,7 +1,7 @@
 """Scoring a denoiser: how well it puts back points that were made wrong, and how much the truth surprises it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,8 +73,8 @@ def evaluate_denoising(folder: RunFolder, config: DenoisingConfig, split: str) -
 
     Returns:
         `nme` (mean error of the changed points, an object at a time, a fraction of `normaliser`), its 95 % bootstrap
-        `interval` over objects, `noise_nme` (the error before), `nats` (mean surprise of the true places of changed points),
-        `uniform_nats` (that of a blind guess), `per_keypoint` (nats), `images`.
+        `interval` over objects, `noise_nme` (the error before, of those that were shown), `nats` (mean surprise of
+        the true places of changed points), `uniform_nats` (that of a blind guess), `per_keypoint` (nats), `images`.
     """
     structure = load_denoiser(folder.path)
     schema, canvas, device = structure.schema, structure.canvas, next(structure.model.parameters()).device
@@ -90,7 +90,8 @@ def evaluate_denoising(folder: RunFolder, config: DenoisingConfig, split: str) -
         xy = decode(logits, "local").xy.cpu() * (canvas[0] / logits.shape[-2])
         answers.append(xy.double().numpy())
         found.append(errors_of_changed(xy, batch, schema, normaliser, canvas))
-        before.append(errors_of_changed(batch.xy * size, batch, schema, normaliser, canvas))
+        shown = replace(batch, mask=batch.mask & batch.given)  # points taken away were nowhere before
+        before.append(errors_of_changed(batch.xy * size, shown, schema, normaliser, canvas))
         surprise = structure.model.surprise(here.xy, here.given, here.truth).double().cpu().numpy()
         nats.append(np.where(batch.mask.numpy(), surprise, np.nan))
     errors, of_points, xy_all = np.concatenate(found), np.concatenate(nats), np.concatenate(answers)

@@ -113,8 +113,8 @@ def load_joint(
         )
     if height % localiser.stride or width % localiser.stride:
         raise ConfigError(
-            f"the heatmaps of {path} have cells of {localiser.stride} pixels, which do not divide its canvas {[height, width]}, so "
-            "they reach past what a denoiser knows; train it with a canvas of whole cells"
+            f"the heatmaps of {path} have {localiser.stride} pixels a cell, which does not divide {[height, width]}, "
+            "so they reach past what a denoiser knows; train it with a canvas of whole cells"
         )
     rules = [tuple(card.get("box", {}).values()) for card in (localiser.card, structure.card)]
     if rules[0] != rules[1]:
