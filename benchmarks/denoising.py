@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _trained(chosen: argparse.Namespace, recipe: str, settings: Sequence[str], seed: int) -> RunFolder:
     """The finished run of a recipe, trained or resumed where it is not."""
-    folder = RunFolder(Path(chosen.runs) / f"{recipe}-seed{seed}")
+    folder = RunFolder(Path(chosen.runs) / f"{_name(recipe)}-seed{seed}")
     if folder.finished:
         return folder
     if folder.last_checkpoint.exists():
@@ -81,6 +81,11 @@ def _trained(chosen: argparse.Namespace, recipe: str, settings: Sequence[str], s
     root = {} if chosen.data is None else {"data.root": chosen.data}
     api.train(recipe, seed=seed, out=chosen.runs, name=folder.path.name, **{**root, **given})
     return folder
+
+
+def _name(recipe: str) -> str:
+    """Of a recipe's runs; a recipe may be a file."""
+    return Path(recipe).stem
 
 
 def _store(
@@ -93,7 +98,7 @@ def _store(
     occluded: bool,
 ) -> None:
     """A row's records: the error of all images and of the hardest tenth, and the paired differences where it is denoised."""
-    image, judge = RECIPES[chosen.name]
+    image, judge = (_name(recipe) for recipe in RECIPES[chosen.name])
     flags = " --data DATA" if chosen.data else ""
     of = f" --denoiser runs/{judge}-seedN --denoiser-weight {weight}" if side == "second" else ""
     command = (

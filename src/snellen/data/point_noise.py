@@ -61,7 +61,7 @@ def add_noise(
     (35, 68)
     """
     k = len(xy)
-    labelled = np.isfinite(xy).all(axis=1)
+    labelled = np.asarray(np.isfinite(xy).all(axis=1))
     order, share, kinds = rng.permutation(k), rng.uniform(*noise.share), rng.uniform(size=k)
     anywhere, nearby = rng.uniform(size=(k, 2)), rng.standard_normal((k, 2))
     chosen = order[labelled[order]][: round(share * labelled.sum())]
@@ -138,7 +138,7 @@ class PointCanvas(Canvases):
         height, width = self.canvas
         true = xy / [width, height]
         made = add_noise(true, self.noise, self._partners, rng, canvas=self.canvas)
-        labelled = np.isfinite(true).all(axis=1)
+        labelled = np.asarray(np.isfinite(true).all(axis=1))
         truth = np.where(labelled[:, None], true, 0.0)
         inside = labelled & (truth >= 0).all(axis=1) & (truth <= 1).all(axis=1)
         return {

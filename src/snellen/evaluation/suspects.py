@@ -68,11 +68,19 @@ _Question = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class _Finding:
-    """Score; expected places, pixels of the image; how much each point would still surprise were the finding right."""
+    """The answer to a question.
+
+    Attributes:
+        score: see `Suspect`.
+        expected: places, pixels of the image.
+        explained: how much each point would still surprise were the finding right.
+        rest: mean surprise of the points that were shown, without those asked for.
+    """
 
     score: float
     expected: Array
     explained: tuple[float, ...]
+    rest: float
 
 
 @dataclass
@@ -137,7 +145,8 @@ def _go_through(denoiser: StructureModel, of: _Object, rounds: int, alarm: float
         # A pair of which one point was taken away already is not asked again: what it would say is known.
         fresh = {q: f for q, f in _findings(denoiser, of).items() if of.trusted[list(q[1])].all()}
         found.update(fresh)
-        worst = max(fresh, key=lambda q: fresh[q].score, default=None)
+        # Scores end at the floor of the density: of several there, the culprit is the one without which the rest agrees.
+        worst = max(fresh, key=lambda q: fresh[q].score - fresh[q].rest, default=None)
         # At least half of the points must stay, or there is nothing left to judge by.
         enough = of.trusted.sum() > 1 + of.keypoints.labelled.sum() / 2
         if worst is None or fresh[worst].score <= alarm or not enough or not remaining:
@@ -158,7 +167,7 @@ def _suspect(index: int, title: str, kind: str, of: tuple[int, ...], points: Key
 def _findings(denoiser: StructureModel, of: _Object) -> dict[_Question, _Finding]:
     """The answer to each question about an object."""
     schema, labelled = denoiser.schema, of.keypoints.labelled
-    questions = [(k,) for k in np.flatnonzero(labelled).tolist()]
+    questions: list[tuple[int, ...]] = [(k,) for k in np.flatnonzero(labelled).tolist()]
     for a, b in schema.swaps:
         pair = (schema.index(a), schema.index(b))
         questions += [pair] if labelled[list(pair)].all() else []
@@ -176,10 +185,11 @@ def _findings(denoiser: StructureModel, of: _Object) -> dict[_Question, _Finding
         points = list(question)
         at = transform_points(np.linalg.inv(maps[row]).astype(np.float64), expected[row, points] * size)
         named, other = as_named[row, points], exchanged[row, points]
+        rest = float(as_named[row, given[row]].mean()) if given[row].any() else 0.0
         if len(points) == 1:
-            answers["moved", question] = _Finding(float(named[0]), at, (float(named[0]),))
+            answers["moved", question] = _Finding(float(named[0]), at, (float(named[0]),), rest)
         else:
-            answers["swapped", question] = _Finding(float(named.sum() - other.sum()), at, tuple(other.tolist()))
+            answers["swapped", question] = _Finding(float(named.sum() - other.sum()), at, tuple(other.tolist()), rest)
     return answers
 
 

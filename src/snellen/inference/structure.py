@@ -101,7 +101,7 @@ class StructureModel:
             One `Keypoints` an object, in pixels of its image.
         """
         xy, maps = self.framed(keypoints, boxes)
-        found = self.expected(xy, np.isfinite(xy).all(axis=-1)) * [self.canvas[1], self.canvas[0]]
+        found = self.expected(xy, np.asarray(np.isfinite(xy).all(axis=-1))) * [self.canvas[1], self.canvas[0]]
         back = [transform_points(np.linalg.inv(m).astype(np.float64), p) for m, p in zip(maps, found, strict=True)]
         return [Keypoints.visible(p, self.schema) for p in back]
 

@@ -107,7 +107,7 @@ def fourier_convolution(
 
     Args:
         x: maps (b, c, h, w).
-        weight: kernels (o, c, side, side), side odd and at most twice the map's sides.
+        weight: kernels (o, c, side, side), side odd, side // 2 below the map's sides.
         bias: (o,) or None.
         spectrum: of `weight` for maps of this size, where the caller has kept it (`WideConv2d`).
 
