@@ -119,9 +119,7 @@ def test_rows_of_denoised_scores(tmp_path, monkeypatch):
         files.append(str(tmp_path / f"{name}.yaml"))
         Path(files[-1]).write_text(yaml.safe_dump(settings))
     monkeypatch.setitem(denoising.RECIPES, "wings", tuple(files))
-    denoising.main(
-        ["wings", "--seeds", "0", "--split", "val", "--runs", str(tmp_path), "--results", str(tmp_path)]
-    )
+    denoising.main(["wings", "--seeds", "0", "--split", "val", "--runs", str(tmp_path), "--results", str(tmp_path)])
     records = {(r["name"], r["metric"]): r for r in json.loads((tmp_path / "wings.json").read_text())}
     rows = {name for name, _ in records}
     assert rows == {f"wings/{r}" for r in (
