@@ -37,6 +37,12 @@ class TestExactDenoisingTask(TaskContract):
         return {**made, "model": {"name": "denoiser-exact", "choices": {"kernel": 17, "features": 8}}}
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Away from the checkout, whose ledger of test scorings is committed."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with data, a denoiser's run and a keypoint run over it."""
