@@ -13,7 +13,7 @@ from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
     from snellen.evaluation.check import CheckReport, RankSuspects
-    from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter
+    from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter, StructureModel
 
 __all__ = [
     "check",
@@ -104,11 +104,20 @@ def resume(run: str | Path) -> Path:
     return fit(config, command=str(folder.info().get("command", "")), resume=folder).path
 
 
-def load(run: str | Path) -> "Localiser | Classifier | Segmenter | Enlarger | Gazer":
-    """A trained model with its preprocessing, from a run folder."""
-    from snellen.inference import load as load_run
+def load(
+    run: str | Path, *, denoiser: str | Path | None = None, denoiser_weight: float = 1.0
+) -> "Localiser | Classifier | Segmenter | Enlarger | Gazer | StructureModel":
+    """A trained model with its preprocessing, from a run folder.
 
-    return load_run(run)
+    Args:
+        run: the run folder.
+        denoiser: for keypoints, run folder of a denoiser whose logits are added to the model's.
+        denoiser_weight: of these logits; 1 is the paper's.
+    """
+    from snellen.inference import load as load_run
+    from snellen.inference import load_joint
+
+    return load_run(run) if denoiser is None else load_joint(run, denoiser, weight=denoiser_weight)
 
 
 def evaluate(
@@ -121,6 +130,9 @@ def evaluate(
     flip: bool | None = None,
     decoder: str | None = None,
     corrupted: str | None = None,
+    denoiser: str | Path | None = None,
+    denoiser_weight: float | str | None = None,
+    occlude: bool = False,
 ) -> dict[str, Any]:
     """Score a run on a split of its data.
 
@@ -135,13 +147,17 @@ def evaluate(
         decoder: for keypoints, "local" or "argmax"; by default the run's.
         corrupted: for classes, a folder of corrupted images as ImageNet-C is distributed (KIND/SEVERITY/class/image); by
             default images are corrupted here.
+        denoiser: for keypoints, run folder of a denoiser to join; scores without it come too, with paired differences.
+        denoiser_weight: of its logits: a number, by default the paper's 1, or "fit" for the best on validation images.
+        occlude: for keypoints, hide a part of each image behind a black rectangle, its sides 20 to 50 of 80 pixels.
 
     Returns:
         JSON-able numbers. Keypoints: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images,
         groups (name: {nme, images}, where the data has named subsets), ... Classification: top1, top5, interval, ece,
         per_class, corruptions (kind: errors at severities 1 to 5), shift_consistency, ... Segmentation: mean_iou, interval,
         per_class_iou, boundary_f, ... Super-resolution: psnr (dB), interval, bicubic_psnr, ... Gaze: error (degrees or cm,
-        `unit`), interval (over people), median, by_person, by_head_yaw, ... Shares are fractions.
+        `unit`), interval (over people), median, by_person, by_head_yaw, ... Denoising: nme (of
+        changed points), interval, noise_nme, nats, ... Shares are fractions.
     """
     from snellen.evaluation.evaluate import evaluate_run
 
@@ -154,6 +170,9 @@ def evaluate(
         flip=flip,
         decoder=decoder,
         corrupted=corrupted,
+        denoiser=denoiser,
+        denoiser_weight=denoiser_weight,
+        occlude=occlude,
     )
 
 

@@ -104,6 +104,11 @@ def _other(arguments: list[str]) -> int:
     )
     evaluate.add_argument("--decoder", help="local (sub-pixel) or argmax; by default as trained")
     evaluate.add_argument("--corrupted", help="classes: folder of KIND/SEVERITY/class/image, as ImageNet-C has it")
+    evaluate.add_argument("--denoiser", metavar="RUN2", help="keypoints: run of a denoiser to join")
+    evaluate.add_argument(
+        "--denoiser-weight", metavar="W|fit", help="of its logits: a number (1), or fit on validation images"
+    )
+    evaluate.add_argument("--occlude", action="store_true", help="keypoints: hide a part of each image")
     report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
     report.add_argument("run", help="run folder that train wrote")
     report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
@@ -128,6 +133,9 @@ def _other(arguments: list[str]) -> int:
             flip=chosen.flip,
             decoder=chosen.decoder,
             corrupted=chosen.corrupted,
+            denoiser=chosen.denoiser,
+            denoiser_weight=chosen.denoiser_weight,
+            occlude=chosen.occlude,
         )
         if chosen.json:
             print(json.dumps(scores, indent=2))

@@ -32,8 +32,8 @@ _PUBLISHED = ("mtfl", "pts", "wflw")
 _WING_SEEDS = {"train": 1, "val": 2, "test": 3}
 
 
-def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
-    """The data set of one split.
+def build_dataset(config: KeypointDataConfig, split: Split, *, decode: bool = True) -> KeypointDataset:
+    """The data set of one split; without `decode` no pixel is read before a sample is asked for.
 
     Splits: "wings" draws three disjoint sets; "mtfl" takes `training.txt` (of it `val_share` of the *people* are for
     validation, so no person is in both) and `testing.txt`; "pts" takes `train_folders` (of them `val_share` of the
@@ -60,7 +60,7 @@ def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
         broken = dict(labels.broken)
         if broken and config.on_error == "raise":
             raise AnnotationError(f"{next(iter(broken.values()))}; or pass --on-error skip to go on without such files")
-        images = _images(config, annotations, labels.root, labels.source, broken)
+        images = _images(config, annotations, labels.root, labels.source, broken, decode=decode)
         refuse_wrong_unit(images)
         return images
     source = _source(config, root, split)
@@ -70,11 +70,17 @@ def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
         broken = {file: sentence for file, sentence in broken.items() if _held_out(config, file) == (split == "val")}
         if not annotations:
             raise DataError(f"{source}: the {split} split is empty; change data.val_share or add images")
-    return _images(config, annotations, root, source, broken)
+    return _images(config, annotations, root, source, broken, decode=decode)
 
 
 def _images(
-    config: KeypointDataConfig, annotations: list[Annotation], root: Path, source: Path, broken: dict[str, str]
+    config: KeypointDataConfig,
+    annotations: list[Annotation],
+    root: Path,
+    source: Path,
+    broken: dict[str, str],
+    *,
+    decode: bool,
 ) -> AnnotatedImages:
     images = AnnotatedImages(
         annotations,
@@ -87,7 +93,7 @@ def _images(
         on_error=config.on_error,
         cache_mb=config.cache_mb,
     )
-    if config.on_error == "skip" or images.fits:
+    if decode and (config.on_error == "skip" or images.fits):
         # Finds broken pixels behind good headers now: before anything is written, and before an order is fixed that skips
         # them. Costs nothing where the images stay in memory, since each is decoded once anyway.
         images.decode_all()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from snellen.data.base import Sample
 from snellen.data.boxes import BoxRule, make_box
+from snellen.geometry import Box
 from snellen.images import ImageError, image_size, pixel_spacing, read_image
 from snellen.keypoints.formats import Annotation
 
@@ -61,7 +62,7 @@ class AnnotatedImages:
     ) -> None:
         self.root, self.source, self.channels, self.on_error = Path(root), str(source), channels, on_error
         self.box, self.box_scale = box, box_scale
-        #: (height, width) of each file.
+        #: (height, width) of each file, from its header.
         self.sizes: dict[str, tuple[int, int]] = {}
         self._cache: dict[str, Tensor] = {}
         self._room = cache_mb * 1_000_000
@@ -140,6 +141,16 @@ class AnnotatedImages:
         """(n,) millimetres a pixel of each sample, NaN where not known: the annotations' own, else a DICOM's."""
         known = [a.scale if a.scale is not None else pixel_spacing(self.root / a.file) for a in self.annotations]
         return np.array([np.nan if scale is None else scale for scale in known], dtype=np.float64)
+
+    def box_of(self, index: int) -> Box:
+        """The region that sample `index` is looked at, from its points and its file's header: no pixel is decoded."""
+        annotation = self.annotations[index]
+        height, width = self.sizes[annotation.file]
+        return make_box(self.box, annotation.keypoints, self.box_scale, width, height, annotation.box)
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(height, width) of the image of sample `index`, from its file's header."""
+        return self.sizes[self.annotations[index].file]
 
     def __len__(self) -> int:
         return len(self.annotations)

@@ -13,10 +13,18 @@ from snellen.evaluation import figures, figures_images
 from snellen.evaluation.drawing import svg
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
 from snellen.evaluation.figures_gates import gates_picture
+from snellen.evaluation.joint import VOICES
 from snellen.evaluation.record import EvaluationRecord
 from snellen.evaluation.report_page import Page, Picture, picture, render_page, slug
 from snellen.evaluation.shapes import constant_guess_error
-from snellen.evaluation.tables import group_rows, keypoint_table, normaliser_in_words, normaliser_rows, number
+from snellen.evaluation.tables import (
+    gain_rows,
+    group_rows,
+    keypoint_table,
+    normaliser_in_words,
+    normaliser_rows,
+    number,
+)
 from snellen.training.metrics import KeypointScores
 from snellen.training.runs import write_atomically
 
@@ -53,6 +61,7 @@ def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str
         parameters=record.parameters,
         canvas=record.canvas_size,
     )
+    views = _stages(record)
     context = {
         "record": record,
         "gates": gates,
@@ -62,7 +71,9 @@ def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str
         "headline": _headline(record, scores),
         "figures": _figures(record, scores),
         "gallery": _gallery(record),
-        "stages": _stages(record),
+        "stages": [v for v in views if v["stages"] != VOICES],
+        "voices": [v for v in views if v["stages"] == VOICES],
+        "gains": gain_rows(record),
         "groups": group_rows(record, scores),
         "normalisers": normaliser_rows(record),
         "keypoints": keypoint_table(record, scores),
@@ -179,5 +190,7 @@ def _stages(record: EvaluationRecord) -> list[dict[str, Any]]:
             {"name": _name(record, point), "colour": colour}
             for point, colour in zip(figures_images.shown_points(view), figures_images.POINT_COLOURS, strict=False)
         ]
-        views.append({"name": view.name, "note": view.note, "columns": columns, "points": points})
+        views.append(
+            {"name": view.name, "note": view.note, "columns": columns, "points": points, "stages": view.stages}
+        )
     return views
