@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
-    from snellen.evaluation.check import CheckReport, RankSuspects
+    from snellen.evaluation.check import CheckReport
     from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter, StructureModel
 
 __all__ = [
@@ -195,7 +195,8 @@ def check(
     write: str | None = None,
     workers: int = 0,
     scale_unit: float = 1.0,
-    rank: "RankSuspects | None" = None,
+    denoiser: str | Path | None = None,
+    suspects: str | None = None,
 ) -> "CheckReport":
     """Look at annotations and their images before training.
 
@@ -210,7 +211,8 @@ def check(
         write: YAML file to propose a recipe in; it must not exist.
         workers: processes; 0 takes one a core.
         scale_unit: for TPS, millimetres in the unit of SCALE.
-        rank: names further suspects among the objects.
+        denoiser: run folder of a denoiser of the same points, which names those that lie where they hardly can.
+        suspects: folder for pictures of what the denoiser names.
 
     Returns:
         What was found; `must_fix` says whether training should wait.
@@ -231,7 +233,8 @@ def check(
         write=write,
         workers=workers,
         scale_unit=scale_unit,
-        rank=rank,
+        denoiser=denoiser,
+        suspects=suspects,
     )
 
 

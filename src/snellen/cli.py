@@ -165,6 +165,12 @@ def _data_verbs(verbs: Any) -> None:
     check.add_argument("--test", help="annotations of a separate test, to look for leaks")
     check.add_argument("--sheet", default="check.png", help="contact sheet to draw (default check.png); '' for none")
     check.add_argument("--write", metavar="RECIPE.yaml", help="propose a recipe in a new file")
+    check.add_argument(
+        "--denoiser", metavar="RUN2", help="a run that knows where the points can be; names what surprises it"
+    )
+    check.add_argument(
+        "--suspects", default="suspects", help="folder for pictures of that (default suspects); '' for none"
+    )
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.add_argument("--workers", type=int, default=0, help="processes; by default one a core")
     convert = verbs.add_parser("convert", description="Change the format of annotations; pictures are not copied.")
@@ -196,7 +202,14 @@ def _run_data_verb(chosen: argparse.Namespace) -> int:
         print(f"the images stay in {done['root']}, which their names are relative to")
         return 0
     report = api.check(
-        chosen.path, test=chosen.test, sheet=chosen.sheet or None, write=chosen.write, workers=chosen.workers, **common
+        chosen.path,
+        test=chosen.test,
+        sheet=chosen.sheet or None,
+        write=chosen.write,
+        workers=chosen.workers,
+        denoiser=chosen.denoiser,
+        suspects=chosen.suspects or None,
+        **common,
     )
     if chosen.json:
         print(json.dumps(report.to_dict(), indent=2))

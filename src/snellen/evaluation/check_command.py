@@ -9,7 +9,8 @@ from typing import Any
 
 from snellen.config import ConfigError
 from snellen.data.own import with_schema
-from snellen.evaluation.check import CheckReport, RankSuspects, check_data, contact_sheet, propose_recipe
+from snellen.evaluation.check import CheckReport, DenoiserRanking, check_data, contact_sheet, propose_recipe
+from snellen.inference import load_denoiser
 from snellen.keypoints import get_schema
 from snellen.keypoints.formats import PointLabels, find_format, read_points, recognise, write_points
 from snellen.training.runs import write_atomically
@@ -55,7 +56,8 @@ def check_path(
     write: str | None = None,
     workers: int = 0,
     scale_unit: float = 1.0,
-    rank: RankSuspects | None = None,
+    denoiser: str | Path | None = None,
+    suspects: str | None = None,
 ) -> CheckReport:
     """See `snellen.api.check`."""
     path = Path(path)
@@ -63,6 +65,9 @@ def check_path(
         raise ConfigError(f"{write} exists; give the name of a new recipe")
     source = _read(path, format, schema, origin, root, scale_unit)
     other = _read(Path(test), format, schema, origin, root, scale_unit).labels if test else None
+    rank = None
+    if denoiser is not None:
+        rank = DenoiserRanking(load_denoiser(denoiser), source.labels.root, Path(suspects) if suspects else None)
     total = len(source.labels.images) + (len(other.images) if other else 0)
     report = check_data(source.labels, source.format, test=other, workers=workers, progress=_progress(total), rank=rank)
     if sheet:

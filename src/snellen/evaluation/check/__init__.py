@@ -3,5 +3,15 @@
 from snellen.evaluation.check.check import CheckReport, Finding, RankSuspects, check_data
 from snellen.evaluation.check.proposal import propose_recipe, swap_pairs
 from snellen.evaluation.check.sheet import contact_sheet
+from snellen.evaluation.check.structure import DenoiserRanking
 
-__all__ = ["CheckReport", "Finding", "RankSuspects", "check_data", "contact_sheet", "propose_recipe", "swap_pairs"]
+__all__ = [
+    "CheckReport",
+    "DenoiserRanking",
+    "Finding",
+    "RankSuspects",
+    "check_data",
+    "contact_sheet",
+    "propose_recipe",
+    "swap_pairs",
+]

@@ -1,7 +1,7 @@
 """Checking annotations and their images: everything is read, nothing is changed."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,16 @@ from snellen.evaluation.check.pictures import Picture, look_at_all
 from snellen.evaluation.check.proposal import swap_pairs
 from snellen.evaluation.check.report import CheckReport, Finding
 from snellen.evaluation.check.swaps import suspect_swaps
-from snellen.keypoints.formats import PointLabels
+from snellen.keypoints.formats import LabelledImage, LabelledObject, PointLabels
 from snellen.keypoints.schema import Schema
 
 __all__ = ["CheckReport", "Finding", "RankSuspects", "check_data"]
 
-#: A ranking of objects by how suspect their points are, e.g. by a denoising model: for (n, k, 2) points, NaN where unlabelled,
-#: and their schema, (position, sentence) of each suspect, the surest first.
-RankSuspects = Callable[[NDArray[np.float64], Schema], Sequence[tuple[int, str]]]
+#: A ranking of objects by how suspect their points are, e.g. by a denoiser: for all objects with their images, and (height,
+#: width) of the images that can be read, by file, (position, sentence) of each suspect, the surest first.
+RankSuspects = Callable[
+    [Sequence[tuple[LabelledImage, LabelledObject]], Mapping[str, tuple[int, int]]], Sequence[tuple[int, str]]
+]
 
 #: Distance outside of the image that is put down to another origin, pixels.
 _SLACK = 1.0
@@ -61,7 +63,8 @@ def check_data(
         *_coverage(names, known),
         *_positions(labels, pictures),
         *_copies(labels, pictures, of_test),
-        *_suspects(labels, xy, swaps, rank),
+        *_suspects(labels, xy, swaps),
+        *_ranked(labels, pictures, rank),
     ]
     sizes = Counter(f"{p.size[1]} x {p.size[0]}" for p in pictures.values() if not p.error)
     return CheckReport(
@@ -218,10 +221,8 @@ def _copies(labels: PointLabels, pictures: dict[str, Picture], test: dict[str, P
     return found
 
 
-def _suspects(
-    labels: PointLabels, xy: NDArray[np.float64], swaps: tuple[tuple[str, str], ...], rank: RankSuspects | None
-) -> list[Finding]:
-    """Exchanged pairs, copied labels, and what `rank` names."""
+def _suspects(labels: PointLabels, xy: NDArray[np.float64], swaps: tuple[tuple[str, str], ...]) -> list[Finding]:
+    """Exchanged pairs, copied labels."""
     objects = labels.objects
     schema = Schema(labels.schema.name, labels.schema.points, swaps=swaps)
     found = []
@@ -242,10 +243,17 @@ def _suspects(
     if copied:
         sentence = f"{len(copied)} objects have exactly the points of another picture's; were they copied?"
         found.append(Finding("copied", "warning", sentence, tuple(copied)))
-    ranked = list(rank(xy, schema)) if rank else []
-    if ranked:
-        sentence = f"{len(ranked)} objects are unlike the others (the first: {ranked[0][1]}); look at them"
-        found.append(
-            Finding("denoiser", "warning", sentence, tuple(dict.fromkeys(objects[i][0].file for i, _ in ranked)))
-        )
     return found
+
+
+def _ranked(labels: PointLabels, pictures: dict[str, Picture], rank: RankSuspects | None) -> list[Finding]:
+    """What `rank` names."""
+    if rank is None:
+        return []
+    objects = labels.objects
+    ranked = rank(objects, {file: p.size for file, p in pictures.items() if not p.error})
+    if not ranked:
+        return []
+    count = "1 object has" if len(ranked) == 1 else f"{len(ranked)} objects have"
+    sentence = f"{count} points where they hardly can be (the first: {ranked[0][1]}); look at them"
+    return [Finding("denoiser", "warning", sentence, tuple(dict.fromkeys(objects[i][0].file for i, _ in ranked)))]
