@@ -65,7 +65,7 @@ class DenoiserRanking:
             write_suspect_pictures(
                 found, keypoints, boxes, self.folder, image=lambda i: self._picture(objects[positions[i]][0].file)
             )
-        first = {}
+        first: dict[int, str] = {}
         for suspect in found:
             first.setdefault(positions[suspect.index], str(suspect))
         return list(first.items())
