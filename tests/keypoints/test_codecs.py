@@ -196,7 +196,7 @@ def test_an_unknown_decoder_is_refused():
 
 
 @pytest.mark.parametrize("method", DECODERS)
-@pytest.mark.parametrize(("window", "radius"), [(2, 2.5), (1, 0.7), (3, 40.0), (20, 1.0)])
+@pytest.mark.parametrize(("window", "radius"), [(2, 2.5), (1, 0.7), (3, 40.0), (20, 1.1)])
 def test_positions_and_confidences_are_as_defined_cell_by_cell(method, window, radius):
     """Also where windows and discs reach past the borders of a small map."""
     h, w = 9, 11
