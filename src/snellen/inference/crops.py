@@ -74,11 +74,11 @@ def crop(
 
 class _Axis(NamedTuple):
     """Which pixels of a row (or column) of the picture count how much: those from `first` to `last`, averaged over blocks;
-    canvas pixel i is the sum over n of ``weight[n, i]`` times block ``index[n, i]``."""
+    canvas pixel i is the sum over n of ``weight[n, i]`` times block ``block[n, i]``."""
 
     first: int
     last: int
-    index: Int64[NDArray[np.int64], "n cells"]
+    block: Int64[NDArray[np.int64], "n cells"]
     weight: Float32[NDArray[np.float32], "n cells"]
 
 
@@ -109,8 +109,8 @@ def _sample(pixels: Num[NDArray[Any], "n x"], axis: _Axis, factor: int) -> Float
         for i in range(factor):
             blocks += pixels[i::factor]
         pixels = blocks / np.float32(factor)
-    found = np.zeros((axis.index.shape[1], pixels.shape[1]), np.float32)
-    for index, weight in zip(axis.index, axis.weight, strict=True):
+    found = np.zeros((axis.block.shape[1], pixels.shape[1]), np.float32)
+    for index, weight in zip(axis.block, axis.weight, strict=True):
         found += pixels[index] * weight[:, None]
     return found
 

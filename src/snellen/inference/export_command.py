@@ -1,12 +1,13 @@
 """`snellen export`: a run as one file, compared with PyTorch on the run's own validation images or on named pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from snellen.config import AugmentConfig, ConfigError, KeypointConfig, nearest, override
+from snellen.config import AugmentConfig, ConfigError, KeypointConfig, nearest
 from snellen.data import CanvasDataset, build_dataset
 from snellen.data.views import InMemory, spread
 from snellen.data.wings import Wings
@@ -74,8 +75,7 @@ def _own(localiser: Localiser, folder: Path, data: str | None) -> Tensor:
         config = RunFolder(folder).config()
         assert isinstance(config, KeypointConfig)
         if data:
-            config = override(config, {"data.root": data})
-            assert isinstance(config, KeypointConfig)
+            config = replace(config, data=replace(config.data, root=data))
         dataset = build_dataset(config.data, "val")
     elif localiser.schema.name == "wings-12":
         dataset = InMemory(Wings(SAMPLES, seed=2), channels=localiser.channels)

@@ -18,7 +18,7 @@ from snellen.inference.localiser import Localiser
 from snellen.inference.point_finder import PointFinder
 from snellen.inference.segmenter import Segmenter
 from snellen.models import ClassNet, GazeNet, LabelNet, SuperResolver, create_model
-from snellen.models.shipped import shipped_folder, shipped_names
+from snellen.models.shipped import modern_choices, shipped_folder, shipped_names
 
 __all__ = ["Loaded", "load", "load_finder", "load_localiser", "say_terms"]
 
@@ -65,7 +65,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
         card = json.loads(card_file.read_text(encoding="utf-8"))
         weights = load_file(weights_file)
         # A pretrained backbone's weights are in the run's own file, with all others.
-        choices = _modern(card["model"]["choices"])
+        choices = modern_choices(card["model"]["choices"])
         model = create_model(card["model"]["name"], load_pretrained=False, **choices)
         model.load_state_dict(weights)
     except SafetensorError as error:
@@ -88,11 +88,6 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
     if isinstance(model, GazeNet):
         return Gazer(model, card)
     return Segmenter(model, card) if isinstance(model, LabelNet) else Localiser(model, card)
-
-
-def _modern(choices: dict[str, Any]) -> dict[str, Any]:
-    """Choices under today's names: runs before `unpool` called it `upsample`."""
-    return {"unpool" if key == "upsample" else key: value for key, value in choices.items()}
 
 
 def _is_pickle(file: Path) -> bool:

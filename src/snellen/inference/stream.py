@@ -220,6 +220,11 @@ def _points(finder: "PointFinder", batch: Sequence[_Prepared]) -> list[Keypoints
     xy, score = found.xy.double().numpy(), found.confidence.double().numpy()
     visible = np.full(len(finder.schema), 2)
     return [
-        Keypoints(transform_points(np.linalg.inv(item.matrix), points), visible, finder.schema, score=confidence)
+        Keypoints(
+            transform_points(np.linalg.inv(item.matrix).astype(np.float64), points),
+            visible,
+            finder.schema,
+            score=confidence,
+        )
         for item, points, confidence in zip(batch, xy, score, strict=True)
     ]

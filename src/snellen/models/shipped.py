@@ -7,14 +7,22 @@ SNELLEN_WEIGHTS.
 """
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snellen.models.choices import UnknownModelError, nearest
+from safetensors.torch import load_file
+from torch import nn
 
-__all__ = ["ShippedWeights", "shipped", "shipped_folder", "shipped_names"]
+from snellen.models.base import KeypointNet
+from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
+from snellen.models.keypoint_models import create_keypoint_model
+
+log = logging.getLogger("snellen")
+
+__all__ = ["ShippedWeights", "create_shipped", "modern_choices", "shipped", "shipped_folder", "shipped_names"]
 
 
 @dataclass(frozen=True)
@@ -100,10 +108,61 @@ def shipped(name: str) -> ShippedWeights:
         name=name,
         folder=folder,
         model=card["model"]["name"],
-        choices=card["model"]["choices"],
+        choices=modern_choices(card["model"]["choices"]),
         schema=card["schema"]["name"],
         points=len(card["schema"]["points"]),
         canvas=(card["canvas"][0], card["canvas"][1]),
         licence=card.get("licence", ""),
         terms=card.get("terms", ""),
     )
+
+
+def modern_choices(choices: dict[str, Any]) -> dict[str, Any]:
+    """Choices under today's names: runs before `unpool` called it `upsample`."""
+    return {"unpool" if key == "upsample" else key: value for key, value in choices.items()}
+
+
+def create_shipped(
+    name: str, *, pretrained: bool | str = False, load_pretrained: bool = True, **choices: Any
+) -> KeypointNet:
+    """The network of shipped weights, as timm's users expect it: fresh weights unless `pretrained`.
+
+    Where `keypoints` differs from the weights', the last convolutions, whose maps are one a point, keep fresh weights, and the log
+    says so.
+
+    Args:
+        name: of the weights; or of an architecture, with the name of weights as `pretrained`.
+        pretrained: whether to fill them in.
+        load_pretrained: False keeps fresh weights all the same, see `create_model`.
+        choices: changes to the weights' own choices.
+
+    Raises:
+        UnknownModelError, UnknownChoiceError: where the weights do not fit the architecture.
+    """
+    known = shipped(pretrained if isinstance(pretrained, str) else name)
+    if name not in (known.name, known.model):
+        raise UnknownChoiceError(
+            f"the weights {known.name!r} are of model {known.model!r}, not {name!r}; name that model"
+        )
+    model = create_keypoint_model(known.model, **(known.choices | choices))
+    if pretrained and load_pretrained:
+        if known.terms:
+            log.warning("%s: %s", known.name, known.terms)
+        _fill(model, known)
+    return model
+
+
+def _fill(model: nn.Module, known: ShippedWeights) -> None:
+    weights, own = load_file(known.folder / "model.safetensors"), model.state_dict()
+    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    fresh = sorted(own.keys() - fitting.keys())
+    # A head of other points is one weight and one bias; SumNet has one a branch.
+    heads = {key.rpartition(".")[0] for key in fresh if key in weights and own[key].shape[0] != weights[key].shape[0]}
+    strange = [key for key in fresh if key.rpartition(".")[0] not in heads]
+    if strange:
+        raise UnknownChoiceError(
+            f"the weights {known.name!r} do not fit these choices (first: {strange[0]}); change keypoints alone"
+        )
+    model.load_state_dict(own | fitting)
+    if fresh:
+        log.warning("%s: fresh weights in %s, as the points differ; train them", known.name, ", ".join(fresh))
