@@ -4,10 +4,10 @@
     python benchmarks/predict_speed.py --run runs/faces68-rcn-seed0 --data ../shared/data/faces68 --record speed/predict
     python benchmarks/predict_speed.py --run wings-rcn --images my-pictures
 
-Each round predicts every picture with each backend in turn, through `snellen.api.predict`: decode, crop, network, decoding of the
-maps, CSV. A rate is pictures over the wall time of the call; loading the model and starting Python are not part of it.
-Then each stage is timed alone, on one thread but for the network, to say where the time goes: stages overlap in the whole, so they
-add up to more than it. Without --run the network is that of the recipe with fresh weights, which take as long as trained ones.
+Each round predicts every picture with each backend in turn, through `snellen.api.predict`: decode, crop, network, maps to
+points, CSV. A rate is pictures over the wall time of the call; loading the model and starting Python are not part of it. Then
+each stage is timed alone, on one thread but for the network, to say where the time goes: stages overlap in the whole, so
+they add up to more than it. Without --run the network is that of the recipe with fresh weights, which take as long.
 """
 
 import argparse
@@ -179,9 +179,11 @@ def main() -> None:
         f"{len(files)} pictures, batch {chosen.batch}, {chosen.rounds} rounds, {where['threads']} threads, {where['hardware']}"
     )
     for name, values in rates.items():
-        spread = f"{min(values):.1f} to {max(values):.1f}"
+        low, high = min(values), max(values)
         times = ", ".join(f"{stage} {ms:.2f}" for stage, ms in parts[name].items())
-        print(f"{name:<12} {statistics.median(values):7.1f} a second ({spread}); ms of each stage alone: {times}")
+        print(
+            f"{name:<12} {statistics.median(values):7.1f} a second ({low:.1f} to {high:.1f}); ms of each stage alone: {times}"
+        )
     if chosen.json:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps({"rates": rates, "stages": parts, **where}, indent=1) + "\n")
