@@ -121,6 +121,7 @@ def list_weights() -> list[str]:
     found = [shipped(name) for name in shipped_names()]
     width = max((len(w.name) for w in found), default=0)
     return [
-        f"{w.name:<{width}}  {w.points} points ({w.schema}), {w.model}, canvas {w.canvas[0]}x{w.canvas[1]}, {w.terms or w.licence}"
+        f"{w.name:<{width}}  {w.points} points ({w.schema}), {w.model}, "
+        f"canvas {w.canvas[0]}x{w.canvas[1]}, {w.terms or w.licence}"
         for w in found
     ]

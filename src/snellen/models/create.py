@@ -92,8 +92,8 @@ def create_model(
     """Build a model with fresh weights, but for pretrained ones.
 
     Args:
-        name: one of `list_models()`, or "timm:NAME" for a classifier of timm's, or the name of trained weights that come with the
-            library (`snellen models --pretrained`), e.g. "wings-rcn", with ``pretrained=True`` to have them.
+        name: one of `list_models()`, or "timm:NAME" for a classifier of timm's, or the name of trained weights that come with
+            the library (`snellen models --pretrained`), e.g. "wings-rcn", with ``pretrained=True`` to have them.
         load_pretrained: False draws pretrained weights too, for a caller that fills all weights in afterwards and needs
             neither their file nor a network.
         choices: changes to the preset: those of `snellen.models.create_keypoint_model` for keypoints, those of

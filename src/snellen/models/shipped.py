@@ -127,8 +127,8 @@ def create_shipped(
 ) -> KeypointNet:
     """The network of shipped weights, as timm's users expect it: fresh weights unless `pretrained`.
 
-    Where `keypoints` differs from the weights', the last convolutions, whose maps are one a point, keep fresh weights, and the log
-    says so.
+    Where `keypoints` differs from the weights', the last convolutions, whose maps are one a point, keep fresh weights, and the
+    log says so.
 
     Args:
         name: of the weights; or of an architecture, with the name of weights as `pretrained`.
