@@ -15,7 +15,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,31 +64,33 @@ def stages(finder: PointFinder, files: list[Path], boxes: list[Box], *, batch: i
     maps = [box_map(box, finder.canvas) for box in boxes]
     pictures: list[Scaled] = []
     spent = {"decode": 0.0, "crop": 0.0, "network": 0.0, "maps to points": 0.0}
-    spent["decode"] = _seconds(
-        lambda: pictures.extend(
-            read_scaled(f, finder.channels, lambda h, w, m=m: 1 / m[0, 0]) for f, m in zip(files, maps, strict=True)
-        )
-    )
+    begin = time.perf_counter()
+    for file, matrix in zip(files, maps, strict=True):
+        shrink = float(1 / matrix[0, 0])
+        pictures.append(read_scaled(file, finder.channels, partial(_constant, shrink)))
+    spent["decode"] = time.perf_counter() - begin
     made: list[Any] = []
-    spent["crop"] = _seconds(
-        lambda: made.extend(p.canvas(m, finder.canvas) for p, m in zip(pictures, maps, strict=True))
-    )
+    begin = time.perf_counter()
+    made += [picture.canvas(matrix, finder.canvas) for picture, matrix in zip(pictures, maps, strict=True)]
+    spent["crop"] = time.perf_counter() - begin
     for start in range(0, len(made), batch):
         canvases = torch.from_numpy(np.stack(made[start : start + batch]))
+        begin = time.perf_counter()
         if isinstance(finder, Localiser):
-            held: list[Any] = []
             with torch.inference_mode():
-                spent["network"] += _seconds(lambda c=canvases, h=held: h.append(finder.logits(c)))
-                spent["maps to points"] += _seconds(lambda h=held: finder.read_off(h[0], finder.canvas))
+                logits = finder.logits(canvases)
+                middle = time.perf_counter()
+                finder.read_off(logits, finder.canvas)
+            spent["maps to points"] += time.perf_counter() - middle
         else:  # decoding is inside the graph
-            spent["network"] += _seconds(lambda c=canvases: finder.locate(c))
+            finder.locate(canvases)
+            middle = time.perf_counter()
+        spent["network"] += middle - begin
     return {name: 1000 * seconds / len(files) for name, seconds in spent.items() if seconds}
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+def _constant(value: float, height: int, width: int) -> float:
+    return value
 
 
 def _fresh(recipe: str, folder: Path) -> Path:

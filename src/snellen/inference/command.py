@@ -13,6 +13,7 @@ from snellen.geometry import Box
 from snellen.images import ImageError
 from snellen.inference.annotate import annotate, drawing_name
 from snellen.inference.box_table import BoxTable
+from snellen.inference.gazer import Gazer
 from snellen.inference.journal import Journal
 from snellen.inference.loading import Loaded, load, load_finder
 from snellen.inference.localiser import Localiser
@@ -134,6 +135,7 @@ def predict_files(
             notes = _write_points(out, journal, model, chosen)
             return _finish(out, journal, len(done), seconds, notes)
     _refuse_keypoint_options(chosen, model)
+    _refuse_gaze_of_parts(model)
     with Journal(out, task, restart=chosen.restart) as journal:
         done = _done(journal)
         answers = answer_files(model, _pictures(sources, chosen), out, done=done, on_error=chosen.on_error)
@@ -169,6 +171,14 @@ def _refuse_keypoint_options(chosen: Options, model: Loaded) -> None:
         names = [*given, *(["to"] * (chosen.to != "csv")), *(["min-confidence"] * bool(chosen.min_confidence))]
         names += ["flip"] * (chosen.flip is not None)
         raise ConfigError(f"--{names[0]} is for keypoints, and this is a model for {model.card['task']}; leave it out")
+
+
+def _refuse_gaze_of_parts(model: Loaded) -> None:
+    if isinstance(model, Gazer) and (model.look != "image" or model.canonical):
+        raise ConfigError(
+            "this gaze model needs to be told where the eyes are, or which eye a picture shows; predict in Python: "
+            "snellen.load(RUN).predict(images, eyes=, boxes=, parts=)"
+        )
 
 
 def _done(journal: Journal) -> dict[str, bool]:

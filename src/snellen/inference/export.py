@@ -18,13 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snellen import __version__
 from snellen.config import ConfigError, nearest
 from snellen.geometry import Box, box_map
 from snellen.inference.crops import full_size
 from snellen.inference.exported import CARD_KEY, ExportedFinder, load_exported
 from snellen.inference.localiser import Localiser
 from snellen.inference.pictures import Picture, image_tensor
+from snellen.inference.version import library_version
 
 __all__ = ["FORMATS", "TOLERANCE", "Exported", "export_model", "sample_canvases"]
 
@@ -146,7 +146,7 @@ def _card(localiser: Localiser) -> dict[str, Any]:
             "outputs": ["xy: (batch, points, 2), canvas pixels, corner (0, 0)", "confidence: (batch, points), 0..1"],
             "normalisation": f"{contrast.contrast}, inside the graph",
         },
-        "snellen": __version__,
+        "snellen": library_version(),
         "torch": torch.__version__,
     }
 
@@ -178,7 +178,7 @@ def _write(graph: nn.Module, example: Tensor, path: Path, format: str, card: dic
         assert made is not None
         proto = made.model_proto
     onnx.helper.set_model_props(proto, {CARD_KEY: json.dumps(card), **_plain(card)})
-    proto.producer_name, proto.producer_version = "snellen", __version__
+    proto.producer_name, proto.producer_version = "snellen", library_version()
     # No traces of the machine that wrote it: torch notes the source line of every node.
     for node in proto.graph.node:
         del node.metadata_props[:]

@@ -1,4 +1,4 @@
-"""`snellen predict` for classes, label maps and enlarged pictures."""
+"""`snellen predict` for classes, label maps, gaze and enlarged pictures."""
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from PIL import Image
 from snellen.inference.annotate import drawing_name
 from snellen.inference.classifier import Classifier
 from snellen.inference.enlarger import Enlarger
+from snellen.inference.gazer import Gazer
 from snellen.inference.loading import Loaded
 from snellen.inference.segmenter import Segmenter
 
@@ -30,10 +31,11 @@ def answer_files(
     """Answer pictures one by one: a row of the table each, and pictures beside it in a folder of the table's name.
 
     Classes: the five likeliest and their probabilities. Label maps: a PNG of label numbers with the picture's own name, and
-    each class's share of the pixels. Super-resolution: a PNG of twice the size.
+    each class's share of the pixels. Gaze: degrees, or centimetres on the screen.
+    Super-resolution: a PNG of twice the size.
 
     Args:
-        model: a classifier, segmenter or enlarger.
+        model: a classifier, segmenter, gazer or enlarger.
         pictures: names and what `model.predict` takes, or an error in its place.
         out: the table; pictures go into `out` without its ending.
         done: names that are left out, since they are answered.
@@ -67,6 +69,11 @@ def _row(model: Loaded, picture: Any, target: Path) -> dict[str, Any]:
         for place, label in enumerate(best, start=1):
             row |= {f"class{place}": model.classes[label], f"probability{place}": f"{found.probabilities[label]:.4f}"}
         return row
+    if isinstance(model, Gazer):
+        told = model.predict(picture)[0]
+        if told.point is not None:
+            return {"x_cm": f"{told.point[0]:.3f}", "y_cm": f"{told.point[1]:.3f}"}
+        return {"pitch": f"{told.pitch:.2f}", "yaw": f"{told.yaw:.2f}"}
     if isinstance(model, Segmenter):
         labels = model.predict(picture)[0].labels.numpy()
         _save(Image.fromarray(labels.astype(np.uint8)), target)

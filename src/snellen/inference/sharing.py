@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from snellen import __version__
 from snellen.config import ConfigError
 from snellen.inference.exported import ExportedFinder
 from snellen.inference.loading import Loaded, load
+from snellen.inference.version import library_version
 
 __all__ = ["from_pretrained", "model_card", "push_to_hub", "save_pretrained"]
 
@@ -45,7 +45,11 @@ def save_pretrained(
         raise ConfigError(f"{model.path} is one file that holds everything; copy it, or save the run it was made from")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    card = {**model.card, "model": {"name": model.model.name, "choices": model.model.choices}, "snellen": __version__}
+    card = {
+        **model.card,
+        "model": {"name": model.model.name, "choices": model.model.choices},
+        "snellen": library_version(),
+    }
     with TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
         written = Path(temporary)
         weights = {key: value.detach().cpu().contiguous() for key, value in model.model.state_dict().items()}
@@ -102,7 +106,7 @@ def push_to_hub(
     """
     from huggingface_hub import HfApi
 
-    hub_api = HfApi(library_name="snellen", library_version=__version__, **hub)
+    hub_api = HfApi(library_name="snellen", library_version=library_version(), **hub)
     with TemporaryDirectory() as temporary:
         folder = save_pretrained(model, temporary, name=repository.rpartition("/")[2])
         hub_api.create_repo(repository, private=private, exist_ok=True)
