@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snellen.api import evaluate, load, models, recipes, report, resume, train
+    from snellen.api import evaluate, export, load, models, predict, recipes, report, resume, train
     from snellen.keypoints import Keypoints, Schema
     from snellen.models import create_model, list_models
     from snellen.models.recalibration import add_recalibration
@@ -23,9 +23,11 @@ __all__ = [
     "add_recalibration",
     "create_model",
     "evaluate",
+    "export",
     "list_models",
     "load",
     "models",
+    "predict",
     "recipes",
     "replace_pooling",
     "report",
@@ -34,7 +36,9 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("evaluate", "load", "models", "recipes", "report", "resume", "train"), "snellen.api"),
+    **dict.fromkeys(
+        ("evaluate", "export", "load", "models", "predict", "recipes", "report", "resume", "train"), "snellen.api"
+    ),
     **dict.fromkeys(("create_model", "list_models"), "snellen.models"),
     "add_recalibration": "snellen.models.recalibration",
     "replace_pooling": "snellen.models.surgery",

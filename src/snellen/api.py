@@ -5,7 +5,7 @@ Nothing heavy is imported at the top, so that `import snellen` and `snellen --he
 
 import fnmatch
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,19 @@ from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
     from snellen.evaluation.check import CheckReport
-    from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter, StructureModel
+    from snellen.inference import Loaded
+    from snellen.inference.command import Summary
+    from snellen.inference.export import Exported
 
 __all__ = [
     "check",
     "convert",
     "cross_validate",
     "evaluate",
+    "export",
     "load",
     "models",
+    "predict",
     "recipes",
     "report",
     "resolve",
@@ -105,19 +109,68 @@ def resume(run: str | Path) -> Path:
 
 
 def load(
-    run: str | Path, *, denoiser: str | Path | None = None, denoiser_weight: float = 1.0
-) -> "Localiser | Classifier | Segmenter | Enlarger | Gazer | StructureModel":
-    """A trained model with its preprocessing, from a run folder.
+    run: str | Path,
+    device: str | None = None,
+    *,
+    denoiser: str | Path | None = None,
+    denoiser_weight: float = 1.0,
+) -> "Loaded":
+    """A trained model with its preprocessing.
 
     Args:
-        run: the run folder.
+        run: a run folder, a file that `export` wrote, or the name of weights that come with the library (wings-rcn).
+        device: where it runs; by default a GPU where there is one.
         denoiser: for keypoints, run folder of a denoiser whose logits are added to the model's.
         denoiser_weight: of these logits; 1 is the paper's.
     """
     from snellen.inference import load as load_run
     from snellen.inference import load_joint
 
-    return load_run(run) if denoiser is None else load_joint(run, denoiser, weight=denoiser_weight)
+    if denoiser is None:
+        return load_run(run, device)
+    return load_joint(run, denoiser, weight=denoiser_weight, device=device)
+
+
+def predict(
+    run: str | Path, files: Sequence[str | Path], out: str | Path = "predictions.csv", **options: Any
+) -> "Summary":
+    """Run a model over files and write its answers, in the files' order, going on where an earlier call stopped.
+
+    Args:
+        run: as for `load`.
+        files: pictures, folders, patterns, .txt lists and videos.
+        out: the file to write.
+        **options: fields of `snellen.inference.command.Options`: to, draw, boxes, locator, min_confidence, ...
+
+    Returns:
+        How many were answered and which were skipped.
+
+    Raises:
+        ConfigError: one sentence on what to change.
+    """
+    from snellen.inference.command import Options, predict_files
+
+    return predict_files(run, files, out, Options(**options))
+
+
+def export(run: str | Path, out: str | Path | None = None, *, format: str = "onnx", **options: Any) -> "Exported":
+    """Write a keypoint model as one ONNX or .pt2 file, decoding included, and compare its answers with PyTorch's.
+
+    Args:
+        run: a run folder or the name of shipped weights.
+        out: the file; by default model.onnx or model.pt2 in the run folder.
+        format: "onnx" or "pt2".
+        **options: further arguments of `snellen.inference.export_command.export_run`: samples, data, flip, opset.
+
+    Returns:
+        The file and the largest difference, canvas pixels.
+
+    Raises:
+        ConfigError: where the answers differ by more than 0.05 px, and for a model without keypoints.
+    """
+    from snellen.inference.export_command import export_run
+
+    return export_run(run, out, format=format, **options)
 
 
 def evaluate(

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import fnmatch
 import json
 import logging
 import re
@@ -10,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from snellen import __version__
+from snellen import __version__, cli_models
 from snellen.config import ConfigError, KeypointConfig, RunConfig, config_class, nearest, to_dict
 
 __all__ = ["main"]
 
-_OVERVIEW = """\
+_OVERVIEW = f"""\
 verbs:
   train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
   train RECIPE --folds 5 | --init RUN                                cross-validate | begin with a run's weights
@@ -24,7 +25,8 @@ verbs:
   check PATH [--write my.yaml] [--json]                              look at annotations and images
   convert IN OUT --to FORMAT                                         change the format of annotations
   report RUN                                                         write its HTML report
-  models [PATTERN]                                                   list models
+{cli_models.OVERVIEW}
+  models [PATTERN] [--pretrained]                                    list models, or trained weights
   recipes [PATTERN]                                                  list recipes
 
 `snellen train RECIPE --help` lists every setting of the recipe's task; `--print_config` prints the resolved ones."""
@@ -115,9 +117,17 @@ def _other(arguments: list[str]) -> int:
     for verb, what in (("models", "registered models"), ("recipes", "built-in recipes")):
         listing = verbs.add_parser(verb, description=f"List the {what}.")
         listing.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'rcn*'")
+        if verb == "models":
+            listing.add_argument(
+                "--pretrained", action="store_true", help="list trained weights that can be loaded by name"
+            )
     _data_verbs(verbs)
+    cli_models.add_verbs(verbs)
     chosen = parser.parse_args(arguments)
 
+    status = cli_models.run_verb(chosen)
+    if status is not None:
+        return status
     from snellen import api
 
     if chosen.verb in ("check", "convert"):
@@ -145,6 +155,9 @@ def _other(arguments: list[str]) -> int:
             print(in_words(scores))
     elif chosen.verb == "report":
         print(api.report(chosen.run, split=chosen.split))
+    elif chosen.verb == "models" and chosen.pretrained:
+        lines = [line for line in cli_models.list_weights() if fnmatch.fnmatch(line.split()[0], chosen.pattern)]
+        _print_or_refuse(lines, chosen.pattern, [line.split()[0] for line in cli_models.list_weights()])
     elif chosen.verb == "models":
         from snellen.models import model_task
 

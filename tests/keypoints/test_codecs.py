@@ -1,11 +1,13 @@
 """Coordinates to heatmaps and back."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snellen.keypoints.codecs import DECODERS, TARGETS, axis_targets, decode, window_mass
+from snellen.keypoints.codecs import DECODERS, TARGETS, axis_targets, decode
 
 CELLS = 80
 
@@ -193,20 +195,29 @@ def test_an_unknown_decoder_is_refused():
         decode(torch.zeros(1, 1, 4, 4), "mean")
 
 
-def test_window_mass_counts_cells_of_a_disc():
-    h, w, radius = 9, 11, 2.5
-    p = torch.rand(2, 3, h, w, generator=torch.Generator().manual_seed(0))
-    xy = torch.tensor([[[5.5, 4.5], [0.2, 8.9], [7.31, 2.2]], [[-3.0, 4.0], [10.5, 0.5], [3.0, 3.0]]])
-    found = window_mass(p, xy, radius)
-    for b in range(2):
-        for k in range(3):
-            x, y = xy[b, k].tolist()
-            # The definition, cell by cell.
-            cells = [(i, j) for i in range(h) for j in range(w) if (j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2 <= radius**2]
-            assert found[b, k].item() == pytest.approx(sum(p[b, k, i, j].item() for i, j in cells), abs=1e-5)
+@pytest.mark.parametrize("method", DECODERS)
+@pytest.mark.parametrize(("window", "radius"), [(2, 2.5), (1, 0.7), (3, 40.0), (20, 1.1)])
+def test_positions_and_confidences_are_as_defined_cell_by_cell(method, window, radius):
+    """Also where windows and discs reach past the borders of a small map."""
+    h, w = 9, 11
+    logits = 3 * torch.randn(2, 6, h, w, generator=torch.Generator().manual_seed(0))
+    logits[0, 0, 0, 10] = logits[0, 1, 8, 0] = logits[0, 2, 4, 5] = 12.0  # two corners and the middle
+    found = decode(logits, method, window=window, radius=radius)
+    p = logits.double().flatten(2).softmax(-1).unflatten(-1, (h, w))
+    for b, k in itertools.product(range(2), range(6)):
+        best = max(itertools.product(range(h), range(w)), key=lambda cell, b=b, k=k: p[b, k][cell].item())
+        reach = window if method == "local" else 0
+        near = [(i, j) for i in range(h) for j in range(w) if max(abs(i - best[0]), abs(j - best[1])) <= reach]
+        mass = sum(p[b, k][cell].item() for cell in near)
+        x = sum(p[b, k][cell].item() * (cell[1] + 0.5) for cell in near) / mass
+        y = sum(p[b, k][cell].item() * (cell[0] + 0.5) for cell in near) / mass
+        assert found.xy[b, k].tolist() == pytest.approx([x, y], abs=1e-4)
+        cells = [(i, j) for i in range(h) for j in range(w) if (j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2 <= radius**2]
+        assert found.confidence[b, k].item() == pytest.approx(sum(p[b, k][c].item() for c in cells), abs=1e-4)
 
 
-def test_window_mass_at_a_cell_centre_by_hand():
+def test_the_disc_about_a_cell_centre_by_hand():
     # 21 cell centres lie within 2.5 of a cell's centre: 5 x 5 without its corners.
-    ones = torch.ones(1, 1, 20, 20)
-    assert window_mass(ones, torch.tensor([[[10.5, 10.5]]]), 2.5).item() == 21
+    flat = torch.zeros(1, 1, 20, 20)
+    flat[0, 0, 10, 10] = 1e-3
+    assert 400 * decode(flat, "argmax", radius=2.5).confidence.item() == pytest.approx(21, abs=0.01)

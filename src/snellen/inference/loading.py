@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,34 +12,49 @@ from safetensors.torch import load_file
 from snellen.config import ConfigError
 from snellen.inference.classifier import Classifier
 from snellen.inference.enlarger import Enlarger
+from snellen.inference.exported import ExportedFinder, load_exported
 from snellen.inference.gazer import Gazer
 from snellen.inference.localiser import Localiser
+from snellen.inference.point_finder import PointFinder
 from snellen.inference.segmenter import Segmenter
 from snellen.inference.structure import StructureModel, refuse_other_points
 from snellen.models import ClassNet, Denoiser, GazeNet, JointNet, LabelNet, SuperResolver, create_model
+from snellen.models.shipped import modern_choices, shipped_folder, shipped_names
 
-__all__ = ["load", "load_denoiser", "load_joint", "load_localiser"]
+__all__ = ["Loaded", "load", "load_denoiser", "load_finder", "load_joint", "load_localiser", "say_terms"]
 
 log = logging.getLogger("snellen")
 
+Loaded = Localiser | ExportedFinder | Classifier | Segmenter | Enlarger | Gazer | StructureModel
+# Whose terms were said already.
+_SAID: set[tuple[str, str]] = set()
 
-def load(
-    path: str | Path, device: str | torch.device | None = None
-) -> Localiser | Classifier | Segmenter | Enlarger | Gazer | StructureModel:
-    """Load a trained model from its run folder.
+
+def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
+    """Load a trained model.
 
     Args:
-        path: the folder that `snellen train` wrote.
-        device: where it runs; by default a GPU where there is one.
+        path: the folder that `snellen train` or `save_pretrained` wrote, a file that `snellen export` wrote, or the name of
+            weights that come with the library (`snellen models --pretrained`).
+        device: where it runs; by default a GPU where there is one, exported files on the CPU.
 
     Returns:
-        What uses the model on images: a `Localiser` for keypoints, a `Classifier` for classes, a `Segmenter` for label
-        maps, an `Enlarger` for super-resolution, a `Gazer` for gaze, a `StructureModel` for denoising.
+        What uses the model on images: a `Localiser` for keypoints (an `ExportedFinder` where it is a file), a `Classifier` for
+        classes, a `Segmenter` for label maps, an `Enlarger` for super-resolution, a `Gazer` for gaze, a `StructureModel` for
+        denoising.
 
     Raises:
-        ConfigError: where the folder is no finished run, or its weights do not fit.
+        ConfigError: where the folder is no finished run, or its weights do not fit; where a file is no model.
     """
     folder = Path(path)
+    if folder.suffix.lower() in (".onnx", ".pt2") and not folder.is_dir():
+        if not folder.is_file():
+            raise ConfigError(f"{folder} does not exist; give a run folder or a file that snellen export wrote")
+        finder = load_exported(folder, device)
+        say_terms(folder, finder.card)
+        return finder
+    if not folder.is_dir() and str(path) in shipped_names():
+        folder = shipped_folder(str(path))
     card_file, weights_file = folder / "model.json", folder / "model.safetensors"
     if not card_file.is_file() or not weights_file.is_file():
         unfinished = (folder / "config.yaml").is_file()
@@ -51,13 +67,20 @@ def load(
         card = json.loads(card_file.read_text(encoding="utf-8"))
         weights = load_file(weights_file)
         # A pretrained backbone's weights are in the run's own file, with all others.
-        model = create_model(card["model"]["name"], load_pretrained=False, **card["model"]["choices"])
+        choices = modern_choices(card["model"]["choices"])
+        model = create_model(card["model"]["name"], load_pretrained=False, **choices)
         model.load_state_dict(weights)
-    except (SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+    except SafetensorError as error:
+        if _is_pickle(weights_file):
+            raise ConfigError(
+                f"{weights_file} is a pickle with another name, not a safetensors file; pickles are never read, save it with "
+                "safetensors"
+            ) from None
+        raise ConfigError(f"{weights_file} is not a safetensors file ({error}); copy it again") from None
+    except (json.JSONDecodeError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
-    if card.get("terms"):
-        log.warning("%s: %s", folder, card["terms"])
+    say_terms(folder, card)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)
     if isinstance(model, ClassNet):
@@ -71,10 +94,24 @@ def load(
     return Segmenter(model, card) if isinstance(model, LabelNet) else Localiser(model, card)
 
 
-def load_localiser(path: str | Path, device: str | torch.device | None = None) -> Localiser:
+def _is_pickle(file: Path) -> bool:
+    """Whether what is no safetensors file looks as torch.save or pickle write it."""
+    start = file.read_bytes()[:4]
+    return start[:1] == b"\x80" or start == b"PK\x03\x04"
+
+
+def say_terms(path: Path, card: dict[str, Any]) -> None:
+    """What the data's owners ask of those who use the weights, once a process."""
+    terms = card.get("terms", "")
+    if terms and (str(path), terms) not in _SAID:
+        _SAID.add((str(path), terms))
+        log.warning("%s: %s", path, terms)
+
+
+def load_finder(path: str | Path, device: str | torch.device | None = None) -> PointFinder:
     """As `load`, but refuses (ConfigError) what does not find keypoints."""
     loaded = load(path, device)
-    if not isinstance(loaded, Localiser):
+    if not isinstance(loaded, PointFinder):
         raise ConfigError(f"{path} finds no keypoints, it is a model for {loaded.card['task']}; give another run")
     return loaded
 
@@ -125,3 +162,11 @@ def load_joint(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return localiser
+
+
+def load_localiser(path: str | Path, device: str | torch.device | None = None) -> Localiser:
+    """As `load_finder`, but refuses exported files too: what needs the network itself."""
+    loaded = load_finder(path, device)
+    if not isinstance(loaded, Localiser):
+        raise ConfigError(f"{path} is an exported file, which can only predict; give the run folder it was made from")
+    return loaded

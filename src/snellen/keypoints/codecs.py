@@ -16,10 +16,10 @@ Targets are products of one distribution a row and one a column, so a cross-entr
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["DECODERS", "TARGETS", "Decoded", "Decoder", "Target", "axis_targets", "decode", "window_mass"]
+__all__ = ["DECODERS", "TARGETS", "Decoded", "Decoder", "Target", "axis_targets", "decode"]
 
 Target = Literal["hard", "split", "gauss"]
 Decoder = Literal["argmax", "local"]
@@ -71,22 +71,6 @@ def axis_targets(
     raise ValueError(f"target {kind!r} is not known; choose one of {', '.join(TARGETS)}")
 
 
-def _masks(size: int, centre: Float[Tensor, "b k"], radius: float) -> Float[Tensor, "b k size"]:
-    cells = torch.arange(size, device=centre.device, dtype=torch.float32) + 0.5
-    return ((cells - centre[..., None]).abs() <= radius).to(torch.float32)
-
-
-def window_mass(
-    probability: Float[Tensor, "b k h w"], xy: Float[Tensor, "b k 2"], radius: float
-) -> Float[Tensor, "b k"]:
-    """The mass of each map whose cell centres lie within `radius` cells of `xy` (a disc, not a square)."""
-    h, w = probability.shape[-2:]
-    dx = torch.arange(w, device=xy.device, dtype=torch.float32) + 0.5 - xy[..., 0, None]
-    dy = torch.arange(h, device=xy.device, dtype=torch.float32) + 0.5 - xy[..., 1, None]
-    inside = (dx[..., None, :] ** 2 + dy[..., :, None] ** 2) <= radius**2
-    return (probability * inside).sum(dim=(-2, -1))
-
-
 def decode(
     logits: Float[Tensor, "b k h w"],
     method: Decoder = "local",
@@ -128,19 +112,35 @@ def decode(
     h, w = logits.shape[-2:]
     probability = torch.softmax(logits.to(torch.float32).flatten(2), dim=-1)
     best = probability.argmax(dim=-1)
-    probability = probability.unflatten(-1, (h, w))
-    x = (best % w).to(torch.float32) + 0.5
-    y = torch.div(best, w, rounding_mode="floor").to(torch.float32) + 0.5
-    if method == "local":
-        # Columns and rows of the window as 0/1 masks: no gather, so the graph exports with any batch size.
-        near = probability * _masks(h, y, window + 0.25)[..., :, None] * _masks(w, x, window + 0.25)[..., None, :]
-        mass = near.sum(dim=(-2, -1)).clamp(min=torch.finfo(torch.float32).tiny)
-        columns = torch.arange(w, device=logits.device, dtype=torch.float32) + 0.5
-        rows = torch.arange(h, device=logits.device, dtype=torch.float32) + 0.5
-        x = (near.sum(dim=-2) * columns).sum(dim=-1) / mass
-        y = (near.sum(dim=-1) * rows).sum(dim=-1) / mass
-    cells = torch.stack((x, y), dim=-1)
-    xy = cells * stride
+    row = torch.div(best, w, rounding_mode="floor")
+    column = best - row * w
+    # All that is read besides lies around the likeliest cell: the window, and the disc about a mean inside the window. Nothing
+    # but the softmax is made at the size of the maps, which for 68 points would cost as much as a small network.
+    window = window if method == "local" else 0
+    reach = min(int(window + radius), max(h, w))
+    steps = torch.arange(-reach, reach + 1, device=logits.device)
+    patch = _patches(probability, row[..., None] + steps, column[..., None] + steps, (h, w))
+    near = (steps.abs() <= window).to(torch.float32)
+    near = patch * near[:, None] * near
+    offsets = steps.to(torch.float32)
+    mass = near.sum(dim=(-2, -1)).clamp(min=torch.finfo(torch.float32).tiny)
+    dx = (near.sum(dim=-2) * offsets).sum(dim=-1) / mass
+    dy = (near.sum(dim=-1) * offsets).sum(dim=-1) / mass
+    xy = torch.stack((column + 0.5 + dx, row + 0.5 + dy), dim=-1) * stride
     if canvas is not None:
         xy = torch.stack((xy[..., 0].clamp(max=canvas[1]), xy[..., 1].clamp(max=canvas[0])), dim=-1)
-    return Decoded(xy, window_mass(probability, cells, radius))
+    # A disc, not a square: cells whose centres lie within the radius.
+    across, down = (offsets - dx[..., None]) ** 2, (offsets - dy[..., None]) ** 2
+    disc = (across[..., None, :] + down[..., :, None] <= radius**2).to(torch.float32)
+    return Decoded(xy, (patch * disc).sum(dim=(-2, -1)))
+
+
+def _patches(
+    maps: Float[Tensor, "b k cells"], rows: Int[Tensor, "b k n"], columns: Int[Tensor, "b k m"], size: tuple[int, int]
+) -> Float[Tensor, "b k n m"]:
+    """The values of maps of `size` (height, width) at every pair of `rows` and `columns`; 0 outside."""
+    h, w = size
+    inside = ((rows >= 0) & (rows < h))[..., :, None] & ((columns >= 0) & (columns < w))[..., None, :]
+    index = rows.clamp(0, h - 1)[..., :, None] * w + columns.clamp(0, w - 1)[..., None, :]
+    values = maps.gather(-1, index.flatten(2)).unflatten(-1, (rows.shape[-1], columns.shape[-1]))
+    return values * inside.to(values.dtype)

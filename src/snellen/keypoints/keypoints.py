@@ -1,6 +1,7 @@
 """`Keypoints`: the points of one object, in the library's pixel convention."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +65,40 @@ class Keypoints:
     def transformed(self, matrix: Matrix) -> "Keypoints":
         """The points moved by a 3x3 map; names stay with their points (see `mirrored` for flips)."""
         return Keypoints(transform_points(matrix, self.xy), self.visibility, self.schema, self.score)
+
+    def confident(self, minimum: float) -> "Keypoints":
+        """The points whose `score` is at least `minimum`; the others not found: NaN, visibility 0, their score kept.
+
+        Raises:
+            ValueError: for annotations, which have no score, and for a minimum outside 0..1.
+        """
+        if self.score is None:
+            raise ValueError(
+                "these points are annotations without scores; only predictions can be asked for confident ones"
+            )
+        if not 0 <= minimum <= 1:
+            raise ValueError(f"a confidence lies between 0 and 1; {minimum} does not")
+        visibility = np.where(self.score >= minimum, self.visibility, UNLABELLED)
+        return Keypoints(self.xy, visibility, self.schema, self.score)
+
+    def to_supervision(self) -> Any:
+        """The points of this object as `supervision.KeyPoints` with one skeleton.
+
+        supervision draws at the whole part of a coordinate, which in this library's convention is the pixel that holds the
+        point, so nothing is added. Points that are not found lie at (0, 0), where its annotators leave them out.
+
+        Raises:
+            ImportError: where the package supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError:
+            raise ImportError(
+                "to_supervision needs the package supervision; install it with: pip install supervision"
+            ) from None
+        xy = np.where(self.labelled[:, None], self.xy, 0.0).astype(np.float32)
+        confidence = None if self.score is None else self.score.astype(np.float32)[None]
+        return supervision.KeyPoints(xy=xy[None], keypoint_confidence=confidence, class_id=np.zeros(1, dtype=int))
 
     def mirrored(self, width: float) -> "Keypoints":
         """The points in the image mirrored left to right, left and right names exchanged as the schema says."""

@@ -20,6 +20,7 @@ from snellen.models.gaze_nets import GazeNet, create_gaze_net, gaze_choices, lis
 from snellen.models.keypoint_models import create_keypoint_model, keypoint_model_choices, list_keypoint_models
 from snellen.models.label_net import LabelNet
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
+from snellen.models.shipped import create_shipped, shipped_names
 from snellen.models.superres import SuperResolver, create_enlarger, enlarger_choices
 
 __all__ = ["create_model", "list_models", "model_choices", "model_task"]
@@ -97,7 +98,8 @@ def create_model(
     """Build a model with fresh weights, but for pretrained ones.
 
     Args:
-        name: one of `list_models()`, or "timm:NAME" for a classifier of timm's.
+        name: one of `list_models()`, or "timm:NAME" for a classifier of timm's, or the name of trained weights that come with
+            the library (`snellen models --pretrained`), e.g. "wings-rcn", with ``pretrained=True`` to have them.
         load_pretrained: False draws pretrained weights too, for a caller that fills all weights in afterwards and needs
             neither their file nor a network.
         choices: changes to the preset: those of `snellen.models.create_keypoint_model` for keypoints, those of
@@ -115,7 +117,12 @@ def create_model(
 
     >>> create_model("rcn68", keypoints=19, branches=4).keypoints
     19
+    >>> create_model("wings-rcn", pretrained=True).keypoints
+    12
     """
+    weights = choices.get("pretrained") if isinstance(choices.get("pretrained"), str) else None
+    if name in shipped_names() or weights in shipped_names():
+        return create_shipped(name, load_pretrained=load_pretrained, **choices)
     task = model_task(name)
     if task == "keypoints":
         return create_keypoint_model(name, load_pretrained=load_pretrained, **choices)

@@ -1,0 +1,127 @@
+"""The command line's verbs for trained models: predict and export."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["OVERVIEW", "add_verbs", "list_weights", "run_verb"]
+
+OVERVIEW = """\
+  predict RUN FILES... [--out FILE] [--draw FOLDER]                  find the points in pictures and videos
+  export RUN [--format onnx|pt2]                                     write one file that needs no run"""
+
+
+def add_verbs(verbs: Any) -> None:
+    """Declare the verbs on argparse's subparsers."""
+    predict = verbs.add_parser(
+        "predict",
+        description="Run a model over pictures, folders, patterns, lists (.txt) and videos; an interrupted call goes on where "
+        "it was.",
+    )
+    predict.add_argument("run", help="run folder, exported file, or a name of `snellen models --pretrained`")
+    predict.add_argument("files", nargs="+", help="pictures, folders, patterns, .txt lists, videos")
+    predict.add_argument("--out", default="predictions.csv", help="file to write; by default predictions.csv")
+    predict.add_argument("--to", default="", help="csv, jsonl or an annotation format; by default what --out ends in")
+    predict.add_argument("--draw", type=Path, metavar="FOLDER", help="also draw the points into copies of the pictures")
+    predict.add_argument("--boxes", type=Path, metavar="CSV", help="rows of file, left, top, right, bottom")
+    predict.add_argument("--locator", type=Path, metavar="RUN", help="model of whole pictures that finds the boxes")
+    predict.add_argument("--flip", action=argparse.BooleanOptionalAction, help="average with the mirror image's answer")
+    predict.add_argument("--min-confidence", type=float, default=0.0, help="points with less are not found; 0 to 1")
+    predict.add_argument(
+        "--origin", type=float, default=0.0, choices=(0.0, 0.5, 1.0),
+        help="coordinate of the centre of the top-left pixel in CSV and JSON lines",
+    )  # fmt: skip
+    predict.add_argument("--every", type=int, default=1, help="of a video, take one frame in so many")
+    predict.add_argument("--batch-size", type=int, default=16, help="pictures at a time")
+    predict.add_argument("--workers", type=int, default=0, help="threads that decode; by default one a core")
+    predict.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    predict.add_argument("--on-error", choices=("raise", "skip"), default="skip", help="what a broken file does")
+    predict.add_argument("--restart", action="store_true", help="throw an interrupted call's progress away")
+    predict.add_argument("--overwrite", action="store_true", help="replace --out")
+    predict.add_argument("--json", action="store_true", help="print one JSON object about what was done")
+
+    export = verbs.add_parser(
+        "export", description="Write a keypoint model as one file and compare its answers with PyTorch's."
+    )
+    export.add_argument("run", help="run folder, or a name of `snellen models --pretrained`")
+    export.add_argument("--format", default="onnx", help="onnx (default) or pt2")
+    export.add_argument("--out", help="file to write; by default model.onnx in the run folder")
+    export.add_argument("--samples", nargs="+", default=[], metavar="FILE", help="pictures to compare on, shown whole")
+    export.add_argument("--data", help="folder of the run's data, where it is not the one of the training")
+    export.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="mirror image in the graph; by default as trained"
+    )
+    export.add_argument("--opset", type=int, default=18, help="of ONNX")
+
+
+def run_verb(chosen: argparse.Namespace) -> int | None:
+    """Run `chosen.verb`; None where it is none of these."""
+    if chosen.verb == "predict":
+        return _predict(chosen)
+    return _export(chosen) if chosen.verb == "export" else None
+
+
+def _predict(chosen: argparse.Namespace) -> int:
+    from snellen import api
+
+    ending = Path(chosen.out).suffix.lower().removeprefix(".")
+    to = chosen.to or (ending if ending in ("csv", "jsonl") else "csv")
+    names = ("draw", "boxes", "locator", "flip", "min_confidence", "origin", "every", "batch_size", "workers", "device",
+             "on_error", "restart", "overwrite")  # fmt: skip
+    done = api.predict(chosen.run, chosen.files, chosen.out, to=to, **{name: getattr(chosen, name) for name in names})
+    new = done.answered + len(done.skipped) - done.resumed
+    rate = new / done.seconds if done.seconds > 0 else 0.0
+    if chosen.json:
+        values = {
+            "out": str(done.out),
+            "answered": done.answered,
+            "skipped": len(done.skipped),
+            "resumed": done.resumed,
+        }
+        print(
+            json.dumps(
+                values | {"seconds": round(done.seconds, 3), "errors": done.skipped, "notes": done.notes}, indent=2
+            )
+        )
+        return 0 if done.answered else 1
+    for note in done.notes:
+        print(f"note: {note}")
+    for sentence in done.skipped[:3]:
+        print(f"skipped: {sentence}")
+    if done.skipped:
+        print(f"skipped {len(done.skipped)} in all, listed in {done.out.with_name(done.out.stem + '.skipped.csv')}")
+    print(f"{done.out}: {done.answered} answers, {rate:.1f} a second")
+    return 0 if done.answered else 1
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    from snellen import api
+
+    made = api.export(
+        chosen.run,
+        chosen.out,
+        format=chosen.format,
+        samples=chosen.samples,
+        data=chosen.data,
+        flip=chosen.flip,
+        opset=chosen.opset,
+    )
+    print(
+        f"{made.path}: {made.points} points in {made.samples} images differ from PyTorch's by at most {made.difference:.2g} "
+        f"px, confidences by {made.confidence_difference:.2g}\nnext: snellen predict {made.path} FILES..."
+    )
+    return 0
+
+
+def list_weights() -> list[str]:
+    """A line on each of the shipped weights."""
+    from snellen.models.shipped import shipped, shipped_names
+
+    found = [shipped(name) for name in shipped_names()]
+    width = max((len(w.name) for w in found), default=0)
+    return [
+        f"{w.name:<{width}}  {w.points} points ({w.schema}), {w.model}, "
+        f"canvas {w.canvas[0]}x{w.canvas[1]}, {w.terms or w.licence}"
+        for w in found
+    ]

@@ -1,0 +1,290 @@
+"""`snellen predict`: a model over files, into a table, annotation formats and drawings."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from snellen.config import ConfigError, nearest
+from snellen.geometry import Box
+from snellen.images import ImageError
+from snellen.inference.annotate import annotate, drawing_name
+from snellen.inference.box_table import BoxTable
+from snellen.inference.gazer import Gazer
+from snellen.inference.journal import Journal
+from snellen.inference.loading import Loaded, load, load_finder
+from snellen.inference.localiser import Localiser
+from snellen.inference.other_tasks import answer_files
+from snellen.inference.outputs import TABLES, entry, format_names, write_labels, write_points_table, write_rows
+from snellen.inference.point_finder import PointFinder
+from snellen.inference.sources import Source, expand, frames
+from snellen.inference.stream import Request, find_points
+
+__all__ = ["Options", "Summary", "predict_files"]
+
+log = logging.getLogger("snellen")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How `predict_files` goes about it.
+
+    Attributes:
+        to: "csv", "jsonl" or an annotation format, for keypoints; other models write CSV.
+        draw: folder for pictures with the points drawn in; none by default.
+        boxes: CSV of boxes (box_table.py); by default the whole picture.
+        locator: a model of whole pictures that finds the boxes.
+        flip: average with the mirror image, or do not; by default as trained.
+        min_confidence: points with less are not found.
+        origin: the coordinate that CSV and JSON lines give the centre of the top-left pixel.
+        every: of a video, take one frame in so many.
+        batch_size: pictures at a time.
+        workers: threads that decode; 0 takes one a core.
+        device: where the model runs.
+        on_error: "skip" leaves out and counts what cannot be read, "raise" stops.
+        restart: throw away the progress of an earlier, interrupted call.
+        overwrite: replace the output of an earlier call.
+    """
+
+    to: str = "csv"
+    draw: Path | None = None
+    boxes: Path | None = None
+    locator: Path | None = None
+    flip: bool | None = None
+    min_confidence: float = 0.0
+    origin: float = 0.0
+    every: int = 1
+    batch_size: int = 16
+    workers: int = 0
+    device: str | None = None
+    on_error: Literal["raise", "skip"] = "skip"
+    restart: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 1), ("batch_size", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
+        if not 0 <= self.min_confidence <= 1:
+            raise ConfigError(f"--min-confidence lies between 0 and 1, not at {self.min_confidence}")
+        if self.boxes and self.locator:
+            raise ConfigError("--boxes and --locator both say where to look; give one of them")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `predict_files` did.
+
+    Attributes:
+        out: the file that was written.
+        answered: pictures (or objects in them) with an answer.
+        skipped: sentences on those that could not be read.
+        resumed: how many of both were there already from an interrupted call.
+        seconds: what the others took.
+        notes: what the format could not hold.
+    """
+
+    out: Path
+    answered: int
+    skipped: list[str]
+    resumed: int
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+
+def predict_files(
+    run: str | Path, files: Sequence[str | Path], out: str | Path, options: Options | None = None
+) -> Summary:
+    """Run a model over files and write the answers in the files' order.
+
+    Memory does not grow with the number of files. Progress is kept beside `out`, and the same call goes on where it stopped;
+    `out` itself appears at the end, whole.
+
+    Args:
+        run: a run folder, an exported file or the name of shipped weights.
+        files: see `snellen.inference.sources.expand`.
+        out: the file to write.
+        options: see `Options`.
+
+    Raises:
+        ConfigError: for options that do not fit together or the model, and an output that exists or cannot be written.
+        ImageError: for a picture that cannot be read, where `on_error` is "raise".
+    """
+    chosen, out = options or Options(), Path(out)
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder; --out is the file to write")
+    if out.exists() and not chosen.overwrite:
+        raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
+    sources = expand(files)
+    model = load(run, chosen.device)
+    task = {"model": _fingerprint(Path(run), model), "task": model.card.get("task", "keypoints")}
+    task |= {name: str(getattr(chosen, name)) for name in ("boxes", "locator", "flip", "every", "draw")}
+    if isinstance(model, PointFinder):
+        if chosen.to not in format_names():
+            known = format_names()
+            raise ConfigError(
+                f"there is no format {chosen.to!r}{nearest(chosen.to, known)}; --to is one of {', '.join(known)}"
+            )
+        _set_flip(model, chosen.flip)
+        with Journal(out, task, restart=chosen.restart) as journal:
+            done = _done(journal)
+            seconds = _append(journal, _points_of(model, sources, chosen, done), done)
+            notes = _write_points(out, journal, model, chosen)
+            return _finish(out, journal, len(done), seconds, notes)
+    _refuse_keypoint_options(chosen, model)
+    _refuse_gaze_of_parts(model)
+    with Journal(out, task, restart=chosen.restart) as journal:
+        done = _done(journal)
+        answers = answer_files(model, _pictures(sources, chosen), out, done=done, on_error=chosen.on_error)
+        seconds = _append(journal, answers, done)
+        header = next((list(a["row"]) for a in journal.answers() if "row" in a), ["file"])
+        write_rows(out, header, ([a["row"].get(h, "") for h in header] for a in journal.answers() if "row" in a))
+        return _finish(out, journal, len(done), seconds, [])
+
+
+def _fingerprint(run: Path, model: Loaded) -> str:
+    """Changes with the weights: a resumed file must not hold answers of two models."""
+    weights = run / "model.safetensors" if run.is_dir() else run
+    if not weights.is_file():
+        return str(run)
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _set_flip(model: PointFinder, flip: bool | None) -> None:
+    if flip is None or flip == model.flip:
+        return
+    if not isinstance(model, Localiser):
+        does, wanted = ("averages", "no-flip") if model.flip else ("does not average", "flip")
+        raise ConfigError(
+            f"this exported file {does} with the mirror image; to change that, export it again with --{wanted}"
+        )
+    model.flip = flip
+
+
+def _refuse_keypoint_options(chosen: Options, model: Loaded) -> None:
+    given = [n for n in ("draw", "boxes", "locator") if getattr(chosen, n)]
+    if given or chosen.to != "csv" or chosen.min_confidence or chosen.flip is not None:
+        names = [*given, *(["to"] * (chosen.to != "csv")), *(["min-confidence"] * bool(chosen.min_confidence))]
+        names += ["flip"] * (chosen.flip is not None)
+        raise ConfigError(f"--{names[0]} is for keypoints, and this is a model for {model.card['task']}; leave it out")
+
+
+def _refuse_gaze_of_parts(model: Loaded) -> None:
+    if isinstance(model, Gazer) and (model.look != "image" or model.canonical):
+        raise ConfigError(
+            "this gaze model needs to be told where the eyes are, or which eye a picture shows; predict in Python: "
+            "snellen.load(RUN).predict(images, eyes=, boxes=, parts=)"
+        )
+
+
+def _done(journal: Journal) -> dict[str, bool]:
+    """Names that are answered, and whether with an answer."""
+    return {answer["file"]: "error" not in answer for answer in journal.answers()}
+
+
+def _append(journal: Journal, answers: Iterable[dict[str, Any]], done: dict[str, bool]) -> float:
+    if done:
+        log.info("going on after %d files that are done", len(done))
+    begin = told = time.monotonic()
+    count = len(done)
+    try:
+        for count, answer in enumerate(answers, start=len(done) + 1):
+            journal.append(answer)
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                log.info("%d files, %.1f a second", count, (count - len(done)) / (told - begin))
+    except KeyboardInterrupt:
+        log.info("stopped after %d files; the same command goes on from there", count)
+        raise
+    finally:
+        journal.sync()
+    return time.monotonic() - begin
+
+
+def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: list[str]) -> Summary:
+    skipped, answered = [], 0
+    for answer in journal.answers():
+        if "error" in answer:
+            skipped.append((answer["file"], answer["error"]))
+        else:
+            answered += 1
+    beside = out.with_name(f"{out.stem}.skipped.csv")
+    if skipped:
+        write_rows(beside, ["file", "error"], map(list, skipped))
+    journal.finish()
+    return Summary(out, answered, [sentence for _, sentence in skipped], resumed, seconds, notes)
+
+
+# --- keypoints
+
+
+def _points_of(
+    model: PointFinder, sources: Sequence[Source], chosen: Options, done: dict[str, bool]
+) -> Iterator[dict[str, Any]]:
+    locator = load_finder(chosen.locator, chosen.device) if chosen.locator else None
+    table = BoxTable(chosen.boxes) if chosen.boxes else None
+    if locator is None and table is None:
+        model.warn_of_whole_images()
+    taken: set[str] = set()
+    asked: dict[str, tuple[str, str, Any]] = {}  # of what is on its way alone
+
+    def requests() -> Iterator[Request]:
+        for name, picture in _pictures(sources, chosen):
+            boxes: Sequence[Box | None] = table.of(Path(name)) if table else [None]
+            for number, box in enumerate(boxes or [None], start=1):
+                own = name if number == 1 else f"{name}#{number}"
+                drawing = drawing_name(own, taken) if chosen.draw else ""
+                if own in done:
+                    continue
+                missing = ImageError(f"{name} has no box in {chosen.boxes}; add a row, or leave the file out")
+                shown: Any = missing if table and not boxes else picture
+                asked[own] = (name, drawing, shown)
+                yield Request(own, shown, box)
+
+    if chosen.draw:
+        chosen.draw.mkdir(parents=True, exist_ok=True)
+    for found in find_points(
+        model,
+        requests(),
+        locator=locator,
+        batch_size=chosen.batch_size,
+        workers=chosen.workers or None,
+        on_error=chosen.on_error,
+    ):
+        name, drawing, picture = asked.pop(found.name)
+        answer = entry(found) | ({"picture": name} if name != found.name else {})
+        if chosen.draw and found.keypoints is not None:
+            annotate(picture, [answer], model.schema, chosen.min_confidence).save(chosen.draw / drawing)
+        yield answer
+
+
+def _pictures(sources: Iterable[Source], chosen: Options) -> Iterator[tuple[str, Any]]:
+    """Every picture with its name: files as paths, videos frame by frame; one that cannot be opened as its error."""
+    for source in sources:
+        if not source.video:
+            yield source.name, source.path
+            continue
+        try:
+            yield from frames(source, chosen.every)
+        except ConfigError as error:
+            yield source.name, ImageError(str(error))
+
+
+def _write_points(out: Path, journal: Journal, model: PointFinder, chosen: Options) -> list[str]:
+    if chosen.to in TABLES:
+        write_points_table(
+            out,
+            journal.answers(),
+            model.schema,
+            kind=chosen.to,
+            minimum=chosen.min_confidence,
+            origin=chosen.origin,
+        )
+        return []
+    if out.exists():  # the formats' writers replace nothing
+        out.unlink()
+    return write_labels(out, journal.answers(), model.schema, kind=chosen.to, minimum=chosen.min_confidence)

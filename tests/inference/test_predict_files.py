@@ -1,0 +1,365 @@
+"""`snellen predict`: order, resuming, broken files, boxes, locators, formats."""
+
+import csv
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from snellen import api
+from snellen.cli import main
+from snellen.config import ConfigError, from_dict
+from snellen.geometry import Box
+from snellen.inference import journal, load, outputs
+from snellen.inference.box_table import BoxTable
+from snellen.inference.sources import Source, expand, frames
+from snellen.inference.stream import Request, find_points
+from snellen.keypoints.formats import read_csv
+from snellen.training.fit import fit
+from tiny import class_recipe, label_recipe, recipe, write_classes, write_discs, write_label_maps
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("discs")
+    return fit(from_dict(recipe(write_discs(root / "data"), root / "runs", steps=2, validate_every=2))).path
+
+
+@pytest.fixture
+def pictures(run, tmp_path):
+    """Ten pictures in two folders, JPEG and PNG, with blanks and umlauts in their names."""
+    source = sorted((run.parents[1] / "data").glob("*.png"))[:10]
+    folder = tmp_path / "Bilder für später"
+    (folder / "b").mkdir(parents=True)
+    for i, file in enumerate(source):
+        target = folder / ("b" if i >= 6 else ".") / f"disc ü{i:02d}"
+        Image.open(file).resize((60 + 3 * i, 50)).save(target.with_suffix(".jpg" if i % 2 else ".png"))
+    return folder
+
+
+def rows(file):
+    with open(file, newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def xy_of(row, names=("bright", "dark")):
+    return np.array([[float(row[f"{n}_x"]), float(row[f"{n}_y"])] for n in names])
+
+
+def test_a_table_holds_what_python_answers_in_the_files_order(run, pictures, tmp_path):
+    done = api.predict(run, [pictures], tmp_path / "out.csv", batch_size=3, device="cpu")
+    files = [s.path for s in expand([pictures])]
+    assert done.answered == len(files) == 10
+    assert not done.skipped
+    found = rows(done.out)
+    assert [row["file"] for row in found] == [str(f) for f in files] == sorted(map(str, files))
+    answers = load(run, "cpu").predict(files)
+    for row, answer in zip(found, answers, strict=True):
+        np.testing.assert_allclose(xy_of(row), answer.xy - 0.5, atol=2e-3)  # the CSV counts pixels from 0
+        np.testing.assert_allclose([float(row["bright_score"]), float(row["dark_score"])], answer.score, atol=1e-4)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["out.csv"]
+
+
+def test_points_with_little_confidence_are_not_found(run, pictures, tmp_path):
+    api.predict(run, [pictures], tmp_path / "all.csv")
+    scores = sorted(float(r[f"{n}_score"]) for r in rows(tmp_path / "all.csv") for n in ("bright", "dark"))
+    middle = (scores[9] + scores[10]) / 2
+    api.predict(run, [pictures], tmp_path / "some.csv", min_confidence=middle)
+    api.predict(run, [pictures], tmp_path / "some.jsonl", to="jsonl", min_confidence=middle)
+    cells = [r[f"{n}_x"] for r in rows(tmp_path / "some.csv") for n in ("bright", "dark")]
+    assert cells.count("") == 10
+    lines = [json.loads(line) for line in (tmp_path / "some.jsonl").read_text().splitlines()]
+    assert [p["x"] is None for line in lines for p in line["points"].values()] == [c == "" for c in cells]
+    answers = load(run).predict([line["file"] for line in lines], min_confidence=middle)
+    assert sum(int((~a.labelled).sum()) for a in answers) == 10
+    assert all(np.isnan(a.xy[~a.labelled]).all() and np.isfinite(a.score).all() for a in answers)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        answers[0].confident(1.5)
+
+
+# --- broken files
+
+
+def test_broken_files_are_skipped_counted_and_named_while_the_others_are_processed(run, pictures, tmp_path, capsys):
+    good = next(pictures.glob("*.jpg")).read_bytes()
+    (pictures / "truncated.jpg").write_bytes(good[: len(good) * 3 // 4])
+    (pictures / "zero.png").write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    (pictures / "text.jpg").write_text("no picture")
+    Image.new("L", (1, 1)).save(pictures / "one.png")
+    frames = [Image.new("L", (40, 40), v) for v in (10, 200)]
+    frames[0].save(pictures / "moving.gif", save_all=True, append_images=frames[1:])
+    missing = pictures / "missing.png"
+    out = tmp_path / "out.csv"
+    assert (
+        main(["predict", str(run), str(pictures), str(tmp_path / "folder.png"), str(missing), "--out", str(out)]) == 1
+    )
+    assert "folder.png holds no pictures" in capsys.readouterr().err
+    assert main(["predict", str(run), str(pictures), str(missing), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["answered"] == len(rows(out)) == 12  # with the 1x1 picture and the animation's first frame
+    skipped = {row["file"].rpartition("/")[2]: row["error"] for row in rows(tmp_path / "out.skipped.csv")}
+    assert set(skipped) == {"truncated.jpg", "zero.png", "text.jpg", "missing.png"}
+    assert told["skipped"] == 4
+    words = {"truncated": "cannot be decoded", "zero": "is empty", "text": "not a picture", "missing": "exist"}
+    for name, says in words.items():
+        (sentence,) = (s for n, s in skipped.items() if n.startswith(name))
+        assert says in sentence
+        assert name in sentence
+    with pytest.raises(ValueError, match=r"zero\.png is empty|truncated\.jpg|text\.jpg"):
+        api.predict(run, [pictures], tmp_path / "strict.csv", on_error="raise")
+    assert not (tmp_path / "strict.csv").exists()
+
+
+def test_a_picture_over_the_limit_is_skipped_by_its_header(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("snellen.inference.crops.MAX_PIXELS", 3000)
+    monkeypatch.setattr("snellen.images.read_image.__kwdefaults__", {"channels": 3, "name": "", "max_pixels": 3200})
+    done = api.predict(run, [pictures], tmp_path / "out.csv")
+    assert done.answered == 2  # 60x50 and 63x50
+    assert all("over the limit of 3,200" in s and "max_pixels" in s for s in done.skipped)
+
+
+# --- stopping and going on
+
+
+def test_an_interrupted_call_goes_on_to_the_same_table(run, pictures, tmp_path, monkeypatch):
+    api.predict(run, [pictures], tmp_path / "whole.csv", draw=tmp_path / "drawn")
+    calls, append = [], journal.Journal.append
+
+    def stop_at_five(self, values):
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(values["file"])
+        append(self, values)
+
+    out = tmp_path / "parts.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "append", stop_at_five)
+        with pytest.raises(KeyboardInterrupt):
+            api.predict(run, [pictures], out, batch_size=2, draw=tmp_path / "drawn2")
+    assert not out.exists()
+    part = tmp_path / "parts.csv.part"
+    with part.open("ab") as file:  # as a power cut leaves it
+        file.write(b'{"file":"half')
+    with pytest.raises(
+        ConfigError, match=r"parts\.csv\.part holds the progress of another model or other settings.*--restart"
+    ):
+        api.predict(run, [pictures], out)
+    done = api.predict(run, [pictures], out, draw=tmp_path / "drawn2")
+    assert done.resumed == 5
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not part.exists()
+    names = [p.name for p in sorted((tmp_path / "drawn").iterdir())]
+    assert [p.name for p in sorted((tmp_path / "drawn2").iterdir())] == names
+    assert len(names) == 10
+
+
+def test_an_output_is_replaced_only_where_asked(run, pictures, tmp_path):
+    out = tmp_path / "out.csv"
+    out.write_text("mine")
+    with pytest.raises(ConfigError, match=r"out\.csv exists; pass --overwrite"):
+        api.predict(run, [pictures], out)
+    assert out.read_text() == "mine"
+    assert api.predict(run, [pictures], out, overwrite=True).answered == 10
+
+
+def test_a_full_disk_leaves_no_half_table(run, pictures, tmp_path, monkeypatch, capsys):
+    real = os.fsync
+    monkeypatch.setattr(
+        outputs.os, "fsync", lambda f: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(run), str(pictures), "--out", str(out)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "No space left on device" in said
+    assert not out.exists()
+    assert not list(tmp_path.glob(".*.tmp"))
+    monkeypatch.setattr(outputs.os, "fsync", real)
+    assert main(["predict", str(run), str(pictures), "--out", str(out)]) == 0
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("snellen.inference.command.find_points", None)  # must not be reached
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot be written.*choose another --out"):
+        api.predict(run, [pictures], tmp_path / "file" / "out.csv")
+    if os.geteuid():  # root may write everywhere
+        shut = tmp_path / "shut"
+        shut.mkdir(mode=0o500)
+        with pytest.raises(ConfigError, match=r"cannot be written.*choose another --out"):
+            api.predict(run, [pictures], shut / "out.csv")
+    with pytest.raises(ConfigError, match="is a folder"):
+        api.predict(run, [pictures], tmp_path)
+
+
+# --- where to look
+
+
+def test_boxes_come_from_a_table_several_a_picture(run, pictures, tmp_path):
+    files = [s.path for s in expand([pictures])][:3]
+    boxes = [Box(5, 5, 45, 45), Box(10, 0, 60, 50), Box(0.5, 2, 40, 41.5)]
+    table = tmp_path / "boxes.csv"
+    lines = ["label,file,left,top,right,bottom"]
+    for file, box in ((files[0], boxes[0]), (files[1].name, boxes[1]), (files[0], boxes[2])):
+        lines.append(f"disc,{file},{','.join(map(str, box))}")
+    table.write_text("\n".join(lines))
+    done = api.predict(run, files, tmp_path / "out.csv", boxes=table)
+    assert len(done.skipped) == 1
+    assert f"{files[2]} has no box" in done.skipped[0]
+    found = rows(done.out)
+    assert [r["file"] for r in found] == [str(files[0]), f"{files[0]}#2", str(files[1])]
+    expected = load(run).predict([files[0], files[0], files[1]], [boxes[0], boxes[2], boxes[1]])
+    for row, answer in zip(found, expected, strict=True):
+        np.testing.assert_allclose(xy_of(row), answer.xy - 0.5, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("file,left,top,right\n", "no column 'bottom'"),
+        ("a.png,1,2,3\n", "row 1: 4 columns"),
+        ("file,left,top,right,bottom\na.png,1,2,x,4\n", "row 2: 'x' is not a number"),
+        ("a.png,1,2,nan,4\n", "row 1: 'nan' is not a number"),
+        ("a.png,10,10,5,20\n", "row 1: the box .* is empty"),
+    ],
+)
+def test_tables_of_boxes_that_cannot_be_used(tmp_path, text, says):
+    file = tmp_path / "boxes.csv"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        BoxTable(file)
+
+
+def test_a_locator_finds_the_box_that_the_crop_model_was_trained_on(run, pictures):
+    locator, refiner = load(run, "cpu"), load(run, "cpu")
+    refiner.card["box"] = {"rule": "square", "scale": 2.0}
+    files = [s.path for s in expand([pictures])][:4]
+    for file, first, second in zip(
+        files,
+        locator.predict(files),
+        find_points(refiner, [Request(str(f), f) for f in files], locator=locator),
+        strict=True,
+    ):
+        (low, high), centre = (first.xy.min(0), first.xy.max(0)), (first.xy.min(0) + first.xy.max(0)) / 2
+        half = max(high - low)  # twice the larger extent is the side
+        np.testing.assert_allclose(second.box, [*(centre - half), *(centre + half)], atol=0.02)
+        expected = refiner.predict([file], [second.box])[0]
+        np.testing.assert_allclose(second.keypoints.xy, expected.xy, atol=0.02)
+
+
+def test_options_that_make_no_sense_are_refused(run, tmp_path):
+    for options, says in (
+        ({"boxes": tmp_path, "locator": tmp_path}, "give one of them"),
+        ({"min_confidence": 2}, "between 0 and 1"),
+        ({"batch_size": 0}, "--batch-size must be at least 1"),
+        ({"to": "cooc"}, "there is no format 'cooc'"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            api.predict(run, ["x.png"], tmp_path / "out.csv", **options)
+
+
+# --- files
+
+
+def test_files_folders_patterns_and_lists_are_expanded_in_order(pictures, tmp_path):
+    names = [s.path for s in expand([pictures])]
+    first, last = pictures / "disc ü00.png", names[-1]
+    listing = pictures / "list.txt"
+    listing.write_text(f"# chosen\n{last.relative_to(pictures)}\n\n{first.name}\n", encoding="utf-8")
+    assert [s.path for s in expand([listing])] == [last, first]
+    jpegs = [n for n in names if n.suffix == ".jpg" and n.parent == pictures]
+    assert [s.path for s in expand([str(pictures / "*.jpg")])] == jpegs
+    assert [s.path for s in expand([last, pictures])] == [last, *names[:-1]]  # once each
+    for given, says in ((str(pictures / "*.tiff"), "no file matches"), (tmp_path / "leer", "holds no pictures")):
+        (tmp_path / "leer").mkdir(exist_ok=True)
+        with pytest.raises(ConfigError, match=says):
+            expand([given])
+
+
+def test_a_table_of_predictions_is_written_in_other_formats_by_their_writers(run, pictures, tmp_path, monkeypatch):
+    """Stands for whatever writer `keypoints.formats` has: what it is handed must be the answers."""
+    from dataclasses import make_dataclass
+
+    from snellen.keypoints import formats
+
+    for name, parts in (
+        ("LabelledObject", ("keypoints", "box")),
+        ("LabelledImage", ("file", "objects", "size")),
+        ("PointLabels", ("schema", "images", "root", "source")),
+    ):
+        monkeypatch.setattr(formats, name, make_dataclass(name, parts), raising=False)
+    handed = []
+    monkeypatch.setattr(formats, "FORMATS", ("csv", "coco"), raising=False)
+
+    def write(labels, out, kind):
+        handed.append((labels, kind))
+        return ["scores are left out"]
+
+    monkeypatch.setattr(formats, "write_points", write, raising=False)
+    done = api.predict(run, [pictures], tmp_path / "out.json", to="coco")
+    ((labels, kind),) = handed
+    assert (kind, done.notes) == ("coco", ["scores are left out"])
+    answers = load(run).predict([image.file for image in labels.images])
+    for image, answer in zip(labels.images, answers, strict=True):
+        np.testing.assert_allclose(image.objects[0].keypoints.xy, answer.xy, atol=1e-3)
+        assert image.size == (50, image.objects[0].box.right)
+
+
+def test_videos_are_predicted_frame_by_frame(run, tmp_path):
+    av = pytest.importorskip("av")
+    file = tmp_path / "clip.mp4"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in (20, 90, 160, 230):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    seen = list(frames(Source("clip.mp4", file, True)))
+    assert [name for name, _ in seen] == [f"clip.mp4#{i}" for i in range(4)]
+    assert [round(float(p.mean()), -1) for _, p in seen] == [20, 90, 160, 230]
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    done = api.predict(run, [tmp_path], tmp_path / "out.csv", every=2)
+    assert [row["file"].rpartition("/")[2] for row in rows(done.out)] == ["clip.mp4#0", "clip.mp4#2"]
+    assert "cannot be read as a video" in done.skipped[0]
+
+
+# --- other tasks
+
+
+def test_classes_label_maps_and_their_tables(tmp_path):
+    classes = write_classes(tmp_path / "classes")
+    classifier = fit(from_dict(class_recipe(classes, tmp_path / "runs", steps=2, validate_every=2))).path
+    done = api.predict(classifier, [classes / "test", __file__], tmp_path / "classes.csv")
+    assert (done.answered, len(done.skipped)) == (20, 1)
+    for row in rows(done.out):
+        assert {row["class1"], row["class2"]} == {"above", "below"}
+        assert float(row["probability1"]) + float(row["probability2"]) == pytest.approx(1, abs=1e-3)
+        assert float(row["probability1"]) >= float(row["probability2"])
+    with pytest.raises(ConfigError, match="--boxes is for keypoints"):
+        api.predict(classifier, [classes], tmp_path / "x.csv", boxes=classes)
+    with pytest.raises(ConfigError, match="model for classification"):
+        api.predict(classifier, [classes], tmp_path / "x.csv", flip=True)
+
+    maps = write_label_maps(tmp_path / "maps")
+    segmenter = fit(from_dict(label_recipe(maps, tmp_path / "runs2", steps=2, validate_every=2))).path
+    done = api.predict(segmenter, [maps / "test"], tmp_path / "maps.csv")
+    for row in rows(done.out):
+        labels = np.array(Image.open(row["labels"]))
+        np.testing.assert_array_equal(labels, load(segmenter).predict(row["file"])[0].labels)
+        assert float(row["bright"]) == pytest.approx((labels == 2).mean(), abs=1e-4)
+
+
+def test_a_written_table_can_be_read_as_annotations(run, pictures, tmp_path):
+    """Without its scores and boxes: the columns of points are those of the CSV reader, at its own origin."""
+    done = api.predict(run, [pictures], tmp_path / "out.csv")
+    plain = ["file,bright_x,bright_y,dark_x,dark_y"]
+    plain += [",".join([r["file"], *(r[f"{n}_{a}"] for n in ("bright", "dark") for a in "xy")]) for r in rows(done.out)]
+    (tmp_path / "plain.csv").write_text("\n".join(plain), encoding="utf-8")
+    answers = load(run).predict([r["file"] for r in rows(done.out)])
+    for read, answer in zip(read_csv(tmp_path / "plain.csv"), answers, strict=True):
+        np.testing.assert_allclose(read.keypoints.xy, answer.xy, atol=2e-3)
