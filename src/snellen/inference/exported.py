@@ -64,9 +64,9 @@ class OnnxFinder(ExportedFinder):
             ) from None
         path, options = Path(path), onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = (
-            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        )
+        # By itself onnxruntime counts the machine's cores, not those this process may use.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.intra_op_num_threads = threads or cores
         # Idle threads that spin would take the cores from those that decode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         wanted = ["CUDAExecutionProvider"] if device is not None and torch.device(device).type == "cuda" else []
