@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from snellen.layers.lift import Bands, lift_down, lift_up
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
+    from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes
+    from snellen.layers.unzoom import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
+    from snellen.layers.zoom import saliency_to_grid
+    from snellen.layers.zoom_grid import ZoomGrid, magnification, uniform_grid
+    from snellen.layers.zoom_mass import unzoom_mass
+    from snellen.layers.zoom_sample import zoom
 
 __all__ = [
     "Bands",
@@ -24,9 +30,23 @@ __all__ = [
     "LiftUp2d",
     "LiftUp3d",
     "LocalContrastNorm",
+    "ZoomGrid",
     "auxiliary_losses",
+    "follow_saliency",
     "lift_down",
     "lift_up",
+    "magnification",
+    "mean_saliency",
+    "saliency_from_boxes",
+    "saliency_to_grid",
+    "uniform_grid",
+    "unzoom",
+    "unzoom_boxes",
+    "unzoom_mass",
+    "unzoom_points",
+    "zoom",
+    "zoom_boxes",
+    "zoom_points",
 ]
 
 _HOME = {
@@ -35,6 +55,12 @@ _HOME = {
     **dict.fromkeys(("LiftUp1d", "LiftUp2d", "LiftUp3d"), "lift_unpool"),
     "LocalContrastNorm": "contrast",
     "auxiliary_losses": "auxiliary",
+    **dict.fromkeys(("follow_saliency", "mean_saliency", "saliency_from_boxes"), "saliency"),
+    **dict.fromkeys(("unzoom", "unzoom_boxes", "unzoom_points", "zoom_boxes", "zoom_points"), "unzoom"),
+    "saliency_to_grid": "zoom",
+    **dict.fromkeys(("ZoomGrid", "magnification", "uniform_grid"), "zoom_grid"),
+    "unzoom_mass": "zoom_mass",
+    "zoom": "zoom_sample",
 }
 
 
