@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from layers.test_zoom import random_saliency
 
+from layers.test_zoom import random_saliency
 from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes
-from snellen.layers.unzoom import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
-from snellen.layers.zoom import saliency_to_grid
+from snellen.layers.zoom_back import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
 from snellen.layers.zoom_grid import ZoomGrid, box_grid, uniform_grid
 from snellen.layers.zoom_mass import unzoom_mass
+from snellen.layers.zoom_saliency import saliency_to_grid
 from snellen.layers.zoom_sample import zoom
 
 KINDS = pytest.mark.parametrize("separable", [False, True])

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snellen.layers.zoom import SIGMA, bounded, clamped_share, saliency_to_grid, zoom_matrices
 from snellen.layers.zoom_grid import affine_grid, box_grid, jacobian, magnification, uniform_grid
+from snellen.layers.zoom_saliency import SIGMA, bounded, clamped_share, saliency_to_grid, zoom_matrices
 from snellen.layers.zoom_sample import zoom
 
 

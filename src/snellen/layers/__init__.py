@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
     from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes
-    from snellen.layers.unzoom import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
-    from snellen.layers.zoom import saliency_to_grid
+    from snellen.layers.zoom_back import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
     from snellen.layers.zoom_grid import ZoomGrid, magnification, uniform_grid
     from snellen.layers.zoom_mass import unzoom_mass
+    from snellen.layers.zoom_saliency import saliency_to_grid
     from snellen.layers.zoom_sample import zoom
 
 __all__ = [
@@ -56,8 +56,8 @@ _HOME = {
     "LocalContrastNorm": "contrast",
     "auxiliary_losses": "auxiliary",
     **dict.fromkeys(("follow_saliency", "mean_saliency", "saliency_from_boxes"), "saliency"),
-    **dict.fromkeys(("unzoom", "unzoom_boxes", "unzoom_points", "zoom_boxes", "zoom_points"), "unzoom"),
-    "saliency_to_grid": "zoom",
+    **dict.fromkeys(("unzoom", "unzoom_boxes", "unzoom_points", "zoom_boxes", "zoom_points"), "zoom_back"),
+    "saliency_to_grid": "zoom_saliency",
     **dict.fromkeys(("ZoomGrid", "magnification", "uniform_grid"), "zoom_grid"),
     "unzoom_mass": "zoom_mass",
     "zoom": "zoom_sample",

@@ -1,8 +1,8 @@
 """A zoomed map's probability, put back into the cells of the source.
 
-A network that sees a zoomed picture answers with a mass for each cell of it. Losses are measured in the original frame: the mass of
-each zoomed cell is spread over the part of the source that the cell shows, and collected in the cells of a plain resize. That
-is its density (mass over area, so divided by the grid's Jacobian) integrated over cells that no grid changes: a
+A network that sees a zoomed picture answers with a mass for each cell of it. Losses are measured in the original frame: the
+mass of each zoomed cell is spread over the part of the source that the cell shows, and collected in the cells of a plain
+resize. That is its density (mass over area, so divided by the grid's Jacobian) integrated over cells that no grid changes: a
 saliency that shrinks an object spreads even a sure answer over many of them, and one that magnifies cannot make it surer than
 sure (design: losses are measured in the original frame; the way is our choice).
 """
@@ -35,8 +35,8 @@ def unzoom_mass(mass: Float[Tensor, "b k h w"], grid: ZoomGrid, size: tuple[int,
         size: (oh, ow) cells that divide the source.
 
     Returns:
-        (b, k, oh, ow), float32 at least, with the sum of `mass` but for what falls beyond the source (of a general grid, thousandths
-        at a bent border).
+        (b, k, oh, ow), float32 at least, with the sum of `mass` but for what falls beyond the source (of a general grid,
+        thousandths at a bent border).
 
     >>> from snellen.layers.zoom_grid import box_grid
     >>> half = box_grid(torch.tensor([[0.0, 0.0, 0.5, 1.0]]), (8, 8))

@@ -78,10 +78,8 @@ def zoom_matrices(size: tuple[int, int], sigma: float = SIGMA, padding: Padding 
 def _axis(g: int, pad: int, sigma: float, padding: str) -> tuple[Tensor, Tensor]:
     n = torch.arange(g + 2 * pad)
     inner = n - pad
-    if padding == "replicate":
-        source = inner.clamp(0, g - 1)
-    else:
-        source = (g - 1) - ((g - 1) - inner.abs()).abs()
+    reflected = (g - 1) - ((g - 1) - inner.abs()).abs()
+    source = inner.clamp(0, g - 1) if padding == "replicate" else reflected
     gauss = torch.exp(-0.5 * ((inner[None] - torch.arange(g)[:, None]).to(torch.float64) / sigma) ** 2)
     # A valid correlation: a node sees `pad` cells to each side.
     gauss = gauss * ((inner[None] - torch.arange(g)[:, None]).abs() <= pad)
@@ -113,8 +111,8 @@ def saliency_to_grid(
             the default of legacy "paper") pulls towards the edges, and what it pulls beyond is clamped.
         separable: x from the saliency's sums over rows, y from those over columns; rows and columns stay straight.
         strength: 0 (a plain resize) to 1 (the saliency as it is): the share of it beside a uniform one.
-        max_zoom: the largest magnification along any direction; the grid is mixed with a plain resize by as little as that needs
-            (our choice).
+        max_zoom: the largest magnification along any direction; the grid is mixed with a plain resize by as little as that
+            needs (our choice).
         legacy: "paper" or "lzu" sample as the authors' code does, see `ZoomGrid`.
         matrices: those of `zoom_matrices` for the saliency's size, where a module keeps them; any dtype.
 
