@@ -97,6 +97,7 @@ class KeypointTrainConfig(TrainConfig):
         l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
+        zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one.
     """
 
     target: Literal["hard", "split", "gauss"] = "hard"
@@ -104,10 +105,11 @@ class KeypointTrainConfig(TrainConfig):
     l2_trunk: float = 0.0
     l2_branch: float = 0.0
     l2_mixing: float = 0.0
+    zoom_boxes: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("l2_trunk", "l2_branch", "l2_mixing"):
+        for name in ("l2_trunk", "l2_branch", "l2_mixing", "zoom_boxes"):
             require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
         require(self.sigma > 0, f"train.sigma must be positive, not {self.sigma}")
 

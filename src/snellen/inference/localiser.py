@@ -12,8 +12,9 @@ from torch import Tensor
 from snellen.geometry import Box, Matrix, box_map, transform_points, warp
 from snellen.inference.pictures import Picture, as_list, image_tensor
 from snellen.keypoints import Keypoints, Schema
-from snellen.keypoints.codecs import Decoded, Decoder, decode
-from snellen.models import KeypointNet
+from snellen.keypoints.codecs import Decoded, Decoder
+from snellen.models import KeypointNet, KeypointOutput
+from snellen.models.zoomed import decode_output
 
 __all__ = ["Localiser"]
 
@@ -47,12 +48,27 @@ class Localiser:
     @property
     def radius(self) -> float:
         """Radius in canvas pixels of the disc whose probability mass is a point's confidence."""
-        return float(self._decoder["radius"]) * self.stride
+        return float(self._decoder["radius"]) * self.model.cell(self.canvas)
 
     @torch.inference_mode()
-    def locate(self, canvases: Float[Tensor, "b c h w"]) -> Decoded:
-        """Points (b, k, 2) in canvas pixels and their confidences (b, k)."""
-        logits = self._logits(canvases)
+    def locate(self, canvases: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"] | None = None) -> Decoded:
+        """Points (b, k, 2) in canvas pixels and their confidences (b, k).
+
+        Args:
+            canvases: (b, c, h, w) in 0..255.
+            boxes: of the objects, canvas pixels, for models that look at given boxes (zoom "boxes").
+        """
+        output = self._answer(canvases, boxes)
+        if self.flip and output.grid is not None:
+            # The mirror image has a grid of its own: its points are mirrored back, not its maps.
+            found, mirrored = (
+                self._decode(o, canvases) for o in (output, self._answer(canvases.flip(-1), _mirrored(boxes, canvases)))
+            )
+            order = list(self.schema.flip_order)
+            across = torch.tensor([canvases.shape[-1], 0.0], device=found.xy.device)
+            back = (across - mirrored.xy * torch.tensor([1.0, -1.0], device=across.device))[:, order]
+            found = Decoded((found.xy + back) / 2, (found.confidence + mirrored.confidence[:, order]) / 2)
+            return Decoded(found.xy.cpu(), found.confidence.cpu())
         if self.flip:
             if canvases.shape[-1] % self.stride:
                 raise ValueError(
@@ -60,22 +76,26 @@ class Localiser:
                     f"of {self.stride} does not divide it; evaluate with --no-flip"
                 )
             # The mirror image's left eye is the right one: maps are mirrored back and their partners exchanged.
-            mirrored = self._logits(canvases.flip(-1)).flip(-1)
-            logits = (logits + mirrored[:, list(self.schema.flip_order)]) / 2
-        found = decode(
-            logits,
+            mirrored_maps = self._answer(canvases.flip(-1)).logits.flip(-1)
+            output = KeypointOutput((output.logits + mirrored_maps[:, list(self.schema.flip_order)]) / 2)
+        found = self._decode(output, canvases)
+        return Decoded(found.xy.cpu(), found.confidence.cpu())
+
+    def _answer(self, canvases: Float[Tensor, "b c h w"], boxes: Tensor | None = None) -> KeypointOutput:
+        device = next(self.model.parameters()).device
+        given = {"boxes": boxes.to(device)} if self.model.needs_boxes and boxes is not None else {}
+        output: KeypointOutput = self.model(canvases.to(device).contiguous(memory_format=torch.channels_last), **given)
+        return output
+
+    def _decode(self, output: KeypointOutput, canvases: Tensor) -> Decoded:
+        return decode_output(
+            output,
             self.decoder,
             window=self._decoder["window"],
             radius=self._decoder["radius"],
             stride=self.stride,
             canvas=(canvases.shape[-2], canvases.shape[-1]),
         )
-        return Decoded(found.xy.cpu(), found.confidence.cpu())
-
-    def _logits(self, canvases: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        device = next(self.model.parameters()).device
-        logits: Tensor = self.model(canvases.to(device).contiguous(memory_format=torch.channels_last)).logits
-        return logits
 
     def predict(self, images: Picture | Sequence[Picture], boxes: Sequence[Box] | None = None) -> list[Keypoints]:
         """Find the points in images.
@@ -112,3 +132,12 @@ class Localiser:
         xy = transform_points(np.linalg.inv(matrix).astype(np.float64), found.xy[0].double().numpy())
         visible = np.full(len(self.schema), 2)
         return Keypoints(xy, visible, self.schema, found.confidence[0].double().numpy())
+
+
+def _mirrored(boxes: Tensor | None, canvases: Tensor) -> Tensor | None:
+    """Boxes (b, k, 4) in the mirror image."""
+    if boxes is None:
+        return None
+    left, top, right, bottom = boxes.unbind(-1)
+    width = canvases.shape[-1]
+    return torch.stack((width - right, top, width - left, bottom), dim=-1)

@@ -15,6 +15,7 @@ from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS
 from snellen.models.segnet import CURES, ENCODERS, UNPOOLS, SegNet
 from snellen.models.smp import SMP_DECODERS, SmpNet
+from snellen.models.zoom_names import resolve_zoom
 
 __all__ = ["create_segmenter", "list_segmenters", "segmenter_choices"]
 
@@ -42,6 +43,8 @@ _DEFAULTS: dict[str, Any] = {
     "cure": "none",
     "channels": 3,
     "contrast": "fixed",
+    "zoom": "none",
+    "zoom_options": {},
 }
 
 _DECODERS = ("segnet", *SMP_DECODERS)
@@ -88,6 +91,7 @@ def segmenter_choices(name: str, **choices: Any) -> dict[str, Any]:
         raise UnknownChoiceError(f"channels={resolved['channels']!r} is not possible; give 1 (grey) or 3 (colour)")
     _resolve_numbers(resolved)
     resolved["pool_options"] = _plain_options(resolved["pool_options"])
+    resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="segmentation")
     if resolved["decoder"] == "segnet":
         _resolve_segnet(resolved)
     else:
@@ -114,6 +118,9 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
             cure          "none" | "norm" | "conv", of the checkerboard; SegNet only
             channels      1 | 3: what the network sees, whatever the canvas has
             contrast      "fixed" | "imagenet" | "image" | "lcn": how the canvas is normalised
+            zoom          "none" | "uniform" | "saliency" | ...: what the network sees of the canvas, see models/zoomers.py;
+                          its logits are brought back
+            zoom_options  of the zoom, `size` at least
 
     Returns:
         The network; `network.choices` holds every choice as resolved, ``create_segmenter(name, **network.choices)`` builds
@@ -131,6 +138,12 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
         raise UnknownChoiceError(f"classes={classes!r} is not possible; give a whole number of at least 1")
     try:
         network = _build(classes, resolved)
+        if resolved["zoom"] != "none":
+            from snellen.models.zoomed import ZoomedLabels, make_zoomer
+
+            network = ZoomedLabels(
+                network, make_zoomer(resolved["zoom"], resolved["zoom_options"], resolved["channels"])
+            )
     except ValueError as error:
         raise UnknownChoiceError(f"segmentation network {name!r}: {error}") from None
     network.name, network.choices = name, {"classes": classes, **resolved}
