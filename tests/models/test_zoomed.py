@@ -162,9 +162,9 @@ def test_fixed_saliency_is_kept_with_the_weights():
         zoom.set_saliency(torch.rand(4, 4))
 
 
-def test_temperature_and_max_zoom_hold_the_sampler_back():
+def test_temperature_holds_the_sampler_back():
     torch.manual_seed(0)
-    hot, cold = (SaliencySampler((16, 16), temperature=t) for t in (1.0, 1e6))
+    hot, cold = (SaliencySampler((64, 64), temperature=t).eval() for t in (1.0, 1e6))
     for sampler in (hot, cold):
         torch.nn.init.normal_(sampler.look.head.weight, std=3.0)
     picture = torch.rand(1, 3, 40, 40) * 255
@@ -210,7 +210,7 @@ def test_cam_crops_to_what_is_active():
     output = model(torch.rand(2, 3, 64, 64) * 255)
     assert output.logits.shape == (2, 4)
     output.logits.square().sum().backward()
-    nonzero_gradients(stirred(model)) if all(p.grad.any() for p in model.parameters()) else None
+    assert all(p.grad is not None for p in model.parameters())
     with pytest.raises(UnknownChoiceError, match="linear classifier"):
         create_model("vgg13", classes=4, zoom="cam", zoom_options={"size": 32})
 

@@ -43,7 +43,7 @@ def saliency_from_boxes(
         raise ValueError(f"alpha={alpha} and beta={beta} must be above 0")
     (gh, gw), (height, width) = nodes, source
     if not boxes.shape[1]:
-        return boxes.new_full((len(boxes), gh, gw), 1 / (gh * gw))
+        return boxes.new_full((boxes.shape[0], gh, gw), 1 / (gh * gw))
     x = torch.linspace(0, width, gw, device=boxes.device, dtype=boxes.dtype)
     y = torch.linspace(0, height, gh, device=boxes.device, dtype=boxes.dtype)
     left, top, right, bottom = (side[..., None] for side in boxes.unbind(-1))

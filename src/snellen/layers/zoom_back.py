@@ -135,15 +135,15 @@ def unzoom(
         if grid.separable:
             # An axis at a time: the raster's positions need not be inverted one by one.
             wide, tall = torch.stack((x, x), dim=-1)[:, :], torch.stack((y, y), dim=-1)
-            columns = zoom_points(wide.expand(len(like), -1, -1), grid, (1, 1)).xy[..., 0]
-            rows = zoom_points(tall.expand(len(like), -1, -1), grid, (1, 1)).xy[..., 1]
-            shape = (len(like), h, w)
+            columns = zoom_points(wide.expand(like.shape[0], -1, -1), grid, (1, 1)).xy[..., 0]
+            rows = zoom_points(tall.expand(like.shape[0], -1, -1), grid, (1, 1)).xy[..., 1]
+            shape = (like.shape[0], h, w)
             xy = torch.stack((columns[:, None].expand(shape), rows[:, :, None].expand(shape)), dim=-1)
             limit = _pixels(grid.size, like)
             inside = ((xy >= -BESIDE) & (xy <= limit + BESIDE)).all(dim=-1)
         else:
             raster = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(1, -1, 2)
-            placed = zoom_points(raster.expand(len(like), -1, -1), grid, (1, 1))
+            placed = zoom_points(raster.expand(like.shape[0], -1, -1), grid, (1, 1))
             xy, inside = placed.xy.unflatten(1, (h, w)), placed.inside.unflatten(1, (h, w))
         floating = maps.to(torch.promote_types(maps.dtype, torch.float32))
         sampling = (2 * xy / _pixels(grid.size, xy) - 1).to(floating.dtype)

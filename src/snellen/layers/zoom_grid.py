@@ -95,7 +95,7 @@ class ZoomGrid:
         across = read_matrix(columns, like.shape[2]).to(like)
         if self.separable:
             x, y = (axis @ m.T for axis, m in zip(self.axes(), (across, down), strict=True))
-            shape = (len(x), y.shape[1], x.shape[1])
+            shape = (x.shape[0], y.shape[1], x.shape[1])
             return torch.stack((x[:, None].expand(shape), y[:, :, None].expand(shape)), dim=-1)
         return torch.einsum("rh,bhwc,sw->brsc", down, like, across)
 

@@ -187,4 +187,4 @@ def clamped_share(grid: ZoomGrid) -> Float[Tensor, " b"]:
     """Share of the nodes off the border that lie on an edge of the source: those that replicate padding pulled beyond it."""
     edge = (grid.nodes <= 0) | (grid.nodes >= 1)
     held = edge.any(dim=-1)[:, 1:-1, 1:-1]
-    return held.to(grid.nodes.dtype).mean(dim=(1, 2)) if held.numel() else grid.nodes.new_zeros(len(grid.nodes))
+    return held.to(grid.nodes.dtype).mean(dim=(1, 2)) if held.numel() else grid.nodes.new_zeros(grid.nodes.shape[0])

@@ -52,8 +52,8 @@ def zoom(
     >>> bool((zoom(x, uniform_grid(1, (10, 15))) - resized).abs().max() < 1e-5)
     True
     """
-    if len(image) != len(grid.nodes):
-        raise ValueError(f"{len(image)} pictures but {len(grid.nodes)} grids; give one grid a picture")
+    if image.shape[0] != grid.nodes.shape[0]:
+        raise ValueError(f"{image.shape[0]} pictures but {grid.nodes.shape[0]} grids; give one grid a picture")
     with no_autocast(image.device.type):
         source = image.to(torch.promote_types(image.dtype, torch.float32))
         if mode == "nearest" or grid.legacy or not antialias:

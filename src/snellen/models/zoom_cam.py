@@ -39,7 +39,7 @@ class CamCrop(Zoomer):
 
     def whole(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c oh ow"]:
         """The first look: a plain resize."""
-        return zoom(image, uniform_grid(len(image), self.size, device=image.device), antialias=self.antialias)
+        return zoom(image, uniform_grid(image.shape[0], self.size, device=image.device), antialias=self.antialias)
 
     def close(self, image: Float[Tensor, "b c h w"], net: Any, preprocess: nn.Module) -> Zoomed:
         """The second look: the crop."""

@@ -73,7 +73,7 @@ class Zoomer(nn.Module):
         self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"] | None
     ) -> tuple[ZoomGrid, Float[Tensor, "b gh gw"] | None]:
         """The grid of full pictures, and its saliency."""
-        return uniform_grid(len(image), self.size, device=image.device), None
+        return uniform_grid(image.shape[0], self.size, device=image.device), None
 
     def forward(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"] | None = None) -> Zoomed:
         """Zoom full pictures (b, c, h, w), 0..255; `boxes` in their pixels, NaN for none, where `needs_boxes`."""
@@ -97,7 +97,7 @@ class CropZoom(Zoomer):
         """See `Zoomer`."""
         a, b = (1 - self.share) / 2, (1 + self.share) / 2
         box = torch.tensor([a, a, b, b], device=image.device, dtype=torch.float32)
-        return box_grid(box.expand(len(image), 4), self.size), None
+        return box_grid(box.expand(image.shape[0], 4), self.size), None
 
 
 class _Salient(Zoomer):
@@ -215,7 +215,7 @@ class FixedZoom(_Salient):
 
     def grid(self, image: Tensor, boxes: Tensor | None) -> tuple[ZoomGrid, Tensor | None]:
         """See `Zoomer`."""
-        saliency = self.saliency.expand(len(image), -1, -1)
+        saliency = self.saliency.expand(image.shape[0], -1, -1)
         return self.from_saliency(saliency), saliency
 
 
@@ -292,7 +292,7 @@ class SplineZoom(Zoomer):
 
     def grid(self, image: Tensor, boxes: Tensor | None) -> tuple[ZoomGrid, Tensor | None]:
         """See `Zoomer`."""
-        moved = self.look(image).view(len(image), -1, 2)
+        moved = self.look(image).view(image.shape[0], -1, 2)
         with no_autocast(image.device.type):
             nodes = self.nodes_of_points @ (_lattice(self.points, self.points).to(moved) + moved)
         return ZoomGrid(nodes.unflatten(1, self.nodes), self.size), None
