@@ -26,16 +26,14 @@ class ZoomHistory(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / ZOOM_FILE
-        self._kept: dict[str, NDArray[Any]] = {}
+        self.kept: dict[str, NDArray[Any]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with what an interrupted run wrote before its checkpoint."""
         if self.file.exists():
-            self._kept = read_zoom_history(self.file)
-            before = self._kept["steps"] <= trainer.global_step
-            self._kept |= {
-                name: self._kept[name][before] for name in ("steps", "nodes", "saliency") if name in self._kept
-            }
+            self.kept = read_zoom_history(self.file)
+            before = self.kept["steps"] <= trainer.global_step
+            self.kept |= {name: self.kept[name][before] for name in ("steps", "nodes", "saliency") if name in self.kept}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -51,12 +49,12 @@ class ZoomHistory(Callback):
         if view.saliency is not None:
             new["saliency"] = _array(view.saliency)
         for name, value in new.items():
-            before = self._kept.get(name)
-            self._kept[name] = value if before is None or not len(before) else np.concatenate((before, value))
-        self._kept["size"] = np.array(view.grid.size)
-        self._kept["images"] = _pictures(view.image)
+            before = self.kept.get(name)
+            self.kept[name] = value if before is None or not len(before) else np.concatenate((before, value))
+        self.kept["size"] = np.array(view.grid.size)
+        self.kept["images"] = _pictures(view.image)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **self._kept)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        np.savez_compressed(buffer, **self.kept)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
         write_atomically(self.file, buffer.getvalue())
 
 
