@@ -21,7 +21,16 @@ from torch import Tensor
 from snellen.layers.precision import no_autocast
 from snellen.layers.zoom_grid import Legacy, ZoomGrid, jacobian
 
-__all__ = ["SIGMA", "Padding", "ZoomMatrices", "bounded", "clamped_share", "saliency_to_grid", "zoom_matrices"]
+__all__ = [
+    "SIGMA",
+    "Padding",
+    "ZoomMatrices",
+    "bounded",
+    "clamped_share",
+    "position_sums",
+    "saliency_to_grid",
+    "zoom_matrices",
+]
 
 Padding = Literal["reflect", "replicate"]
 
@@ -33,17 +42,13 @@ class ZoomMatrices(NamedTuple):
     """The constants of `saliency_to_grid`, float64.
 
     Attributes:
-        weight_h: (gh, gh), the Gaussian sum over padded rows.
-        place_h: (gh, gh), the same, each row weighed by its position.
-        weight_w: (gw, gw), of the columns.
-        place_w: (gw, gw).
+        rows: (2 gh, gh), the Gaussian sums over padded rows, and below them the same, each row weighed by its position.
+        columns: (gw, 2 gw), the same of the columns, transposed.
         floor: what is added to a saliency of mean 1, so that the sums never vanish; 0 where they cannot.
     """
 
-    weight_h: Float[Tensor, "gh gh"]
-    place_h: Float[Tensor, "gh gh"]
-    weight_w: Float[Tensor, "gw gw"]
-    place_w: Float[Tensor, "gw gw"]
+    rows: Float[Tensor, "2*gh gh"]
+    columns: Float[Tensor, "gw 2*gw"]
     floor: float
 
 
@@ -69,10 +74,10 @@ def zoom_matrices(size: tuple[int, int], sigma: float = SIGMA, padding: Padding 
         raise ValueError(f"padding={padding!r} is not known; give 'reflect' or 'replicate'")
     short = min(size)
     pad, cells = short - 1, sigma * short
-    matrices = [m for g in size for m in _axis(g, pad, cells, padding)]
+    rows, columns = (torch.cat(_axis(g, pad, cells, padding)) for g in size)
     # In float32 the Gaussian of the farthest cell must not vanish (zoom.md 2.5), and every cell must lie within reach.
     safe = (short - 1) ** 2 / cells**2 < 87 and size[0] == size[1]
-    return ZoomMatrices(*matrices, floor=0.0 if safe else 1e-6)
+    return ZoomMatrices(rows, columns.T.contiguous(), 0.0 if safe else 1e-6)
 
 
 def _axis(g: int, pad: int, sigma: float, padding: str) -> tuple[Tensor, Tensor]:
@@ -139,26 +144,29 @@ def saliency_to_grid(
         matrices = zoom_matrices((gh, gw), sigma, padding or ("replicate" if legacy == "paper" else "reflect"))
     with no_autocast(saliency.device.type):
         s = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
-        s = s / s.mean(dim=(1, 2), keepdim=True)
-        if strength < 1:
-            s = strength * s + (1 - strength)
-        if matrices.floor:
-            s = s + matrices.floor
-        weight_h, place_h, weight_w, place_w = (m.to(s) for m in matrices[:4])
+        if strength < 1 or matrices.floor:
+            s = strength * s / s.mean(dim=(1, 2), keepdim=True) + (1 - strength + matrices.floor)
+        rows, columns = matrices.rows.to(s), matrices.columns.to(s)
         if separable:
-            across, down = s.mean(dim=1), s.mean(dim=2)
-            x = (across @ place_w.T) / (across @ weight_w.T)
-            y = (down @ place_h.T) / (down @ weight_h.T)
+            across, down = s.mean(dim=1) @ columns, s.mean(dim=2) @ rows.T
+            x, y = across[:, gw:] / across[:, :gw], down[:, gh:] / down[:, :gh]
             nodes = torch.stack((x[:, None].expand(-1, gh, -1), y[:, :, None].expand(-1, -1, gw)), dim=-1)
         else:
-            # p = A S A', nx = A S Ax', ny = Ax S A': three products of small matrices.
-            columns = s @ torch.cat((weight_w, place_w)).T
-            sums = weight_h @ columns
-            p, nx = sums.split(gw, dim=-1)
-            ny = place_h @ columns[..., :gw]
+            sums = position_sums(s, rows, columns)
+            p, nx, ny = sums[:, :gh, :gw], sums[:, :gh, gw:], sums[:, gh:, :gw]
             nodes = torch.stack((nx / p, ny / p), dim=-1)
         grid = ZoomGrid(nodes.clamp(0, 1), out_size, separable, legacy)
         return grid if max_zoom is None else bounded(grid, max_zoom)
+
+
+def position_sums(
+    saliency: Float[Tensor, "b gh gw"], rows: Float[Tensor, "2*gh gh"], columns: Float[Tensor, "gw 2*gw"]
+) -> Float[Tensor, "b 2*gh 2*gw"]:
+    """The Gaussian sums of a padded saliency as one product (zoom.md 6), for the matrices of `zoom_matrices`.
+
+    Top left p = A S A', top right nx = A S Ax', the sum weighed by x, bottom left ny = Ax S A'; the rest has no use.
+    """
+    return rows @ (saliency @ columns)
 
 
 def bounded(grid: ZoomGrid, max_zoom: float) -> ZoomGrid:

@@ -116,6 +116,9 @@ class _Salient(Zoomer):
         blur: see `Zoomer`.
     """
 
+    rows: Tensor
+    columns: Tensor
+
     def __init__(
         self,
         size: tuple[int, int],
@@ -136,13 +139,13 @@ class _Salient(Zoomer):
         made = zoom_matrices(nodes, sigma, padding)
         self.floor = made.floor
         # Constants, not weights: they move with the module and stay out of the state dict.
-        for name, matrix in zip(ZoomMatrices._fields[:4], made[:4], strict=True):
-            self.register_buffer(name, matrix.float(), persistent=False)
+        self.register_buffer("rows", made.rows.float(), persistent=False)
+        self.register_buffer("columns", made.columns.float(), persistent=False)
         saliency_to_grid(torch.ones(1, *nodes), size, strength=strength, max_zoom=max_zoom, legacy=legacy)  # refuses
 
     def from_saliency(self, saliency: Float[Tensor, "b gh gw"]) -> ZoomGrid:
         """The grid of a saliency."""
-        matrices = ZoomMatrices(*(self.get_buffer(name) for name in ZoomMatrices._fields[:4]), floor=self.floor)
+        matrices = ZoomMatrices(self.rows, self.columns, self.floor)
         return saliency_to_grid(
             saliency, self.size, separable=self.separable, strength=self.strength, max_zoom=self.max_zoom,
             legacy=self.legacy, matrices=matrices,
