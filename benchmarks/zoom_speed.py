@@ -15,6 +15,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -123,7 +124,9 @@ def main() -> None:
         corners = (found[:, :NODES, :NODES], found[:, :NODES, NODES:], found[:, NODES:, :NODES])
         expected = theirs(saliency)
         difference = ((torch.cat(corners) - expected).abs().max() / expected.abs().max()).item()
-        forms = {"sums-convolution": lambda s=saliency: theirs(s), "sums": lambda s=saliency: ours(s)}
+        forms: dict[str, Callable[[], Tensor]] = {
+            "sums-convolution": partial(theirs, saliency), "sums": partial(ours, saliency),
+        }  # fmt: skip
         print(f"batch {batch}: largest difference of the two {difference:.1e} of the largest sum")
         tables.append((f"batch {batch}", "sums-convolution", measure(forms, chosen.rounds, clock, calls=10)))
     tables.append(("batch 1, 800x800 to 224x224", "resnet18-forward", measure(path(device), chosen.rounds, clock)))

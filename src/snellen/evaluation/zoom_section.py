@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,10 @@ from snellen.training.zoom_history import ZOOM_FILE, read_zoom_history
 
 __all__ = ["add_zoom_section", "zoom_section"]
 
-#: The longer side of a picture in the report, pixels; the most lines of a grid that are drawn; milliseconds of a frame.
-SIDE, LINES, FRAME = 320, 21, 500
+#: The longer side of a picture in the report, pixels; the most cells a side of a grid that are drawn; milliseconds of a frame.
+SIDE, LINES, FRAME = 320, 20, 500
+#: Colours of an animation.
+COLOURS = 48
 #: Magnification at the ends of the colours.
 LOW, HIGH = 0.5, 4.0
 
@@ -88,14 +91,15 @@ def _row(kept: dict[str, NDArray[Any]], index: int, steps: Sequence[int]) -> str
 
 def _png(frames: list[Image.Image]) -> str:
     """One picture, or an animation (APNG) that runs three times and stops at the last frame."""
-    scale = SIDE / max(frames[0].size)
-    size = tuple(max(1, round(side * scale)) for side in frames[0].size)
-    large = [frame.resize(size, Image.Resampling.BILINEAR) for frame in frames]  # type: ignore[arg-type]  # a pair
     buffer = io.BytesIO()
-    more: dict[str, Any] = {}
-    if len(large) > 1:
-        more = {"save_all": True, "append_images": large[1:], "duration": FRAME, "loop": 3}
-    large[0].save(buffer, format="PNG", optimize=True, **more)
+    if len(frames) > 1:
+        # Dozens of frames: as small as they are kept, in few colours, so that a report stays a few megabytes.
+        few = [frame.quantize(COLOURS) for frame in frames]
+        few[0].save(buffer, format="PNG", save_all=True, append_images=few[1:], duration=FRAME, loop=3)
+    else:
+        scale = SIDE / max(frames[0].size)
+        width, height = (max(1, round(side * scale)) for side in frames[0].size)
+        frames[0].resize((width, height), Image.Resampling.BILINEAR).save(buffer, format="PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -107,8 +111,9 @@ def _lines(picture: NDArray[np.uint8], nodes: NDArray[np.float32]) -> Image.Imag
     draw = ImageDraw.Draw(image)
     points = nodes * np.array(image.size)
     for lines in (points, points.transpose(1, 0, 2)):
-        for i in np.unique(np.linspace(0, len(lines) - 1, min(LINES, len(lines))).round().astype(int)):
-            draw.line([tuple(p) for p in lines[i].tolist()], fill=(213, 94, 0), width=1)
+        every = math.ceil((len(lines) - 1) / LINES) or 1
+        for line in lines[::every].tolist():
+            draw.line([tuple(p) for p in line], fill=(213, 94, 0), width=1)
     return image
 
 

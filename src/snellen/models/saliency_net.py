@@ -10,7 +10,7 @@ from snellen.models.preprocess import Preprocess
 
 __all__ = ["Thumbnail", "make_backbone"]
 
-#: Widths of the tiny backbone, each half as fine as the one before: 0.1 million parameters, for small pictures on CPUs.
+#: Widths of the tiny backbone, each half as fine as the one before: 0.16 million parameters, for small pictures on CPUs.
 TINY = (16, 32, 64, 96)
 #: The stride at which saliency is read off: conv1 to layer3 of ResNet-18, as in the paper (zoom.md 2.1).
 STRIDE = 16

@@ -31,7 +31,8 @@ class CamCrop(Zoomer):
 
     def check(self, net: nn.Module) -> None:
         """Refuse (ValueError) a network without a linear classifier on pooled maps."""
-        head = net.get_classifier() if hasattr(net, "get_classifier") and hasattr(net, "forward_features") else None
+        parts: Any = net
+        head = parts.get_classifier() if hasattr(net, "get_classifier") and hasattr(net, "forward_features") else None
         if not isinstance(head, nn.Linear):
             raise ValueError(
                 "zoom='cam' needs a linear classifier on pooled maps; take one of timm's, e.g. timm:resnet18"

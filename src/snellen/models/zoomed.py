@@ -54,7 +54,7 @@ def make_zoomer(kind: str, options: Mapping[str, Any], channels: int, *, load_pr
     Raises:
         ValueError: for values not possible.
     """
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     if kind in LOOKING:
         given["channels"] = channels
         if not load_pretrained and given.get("pretrained"):
@@ -116,8 +116,9 @@ class ZoomedKeypoints(KeypointNet):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Those of the network; the zoom's weights count to the trunk's."""
         groups = self.net.parameter_groups()
-        convolutions = (m for m in self.zoomer.modules() if isinstance(m, nn.Conv2d | nn.Linear))
-        return groups | {"trunk": [*groups["trunk"], *(m.weight for m in convolutions)]}
+        layers = (m for m in self.zoomer.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+        found = [p for m in layers for name, p in m.named_parameters(recurse=False) if name == "weight"]
+        return groups | {"trunk": [*groups["trunk"], *found]}
 
 
 class ZoomedLabels(LabelNet):
