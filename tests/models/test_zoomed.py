@@ -79,22 +79,24 @@ def test_gradients_reach_every_weight_through_the_picture_alone(zoom):
 
 
 @pytest.mark.parametrize("zoom", [z for z in ZOOMS if z not in ("none", "cam")])
-@pytest.mark.parametrize("name", ["rcn5", "resnet20", "segnet-small"])
+@pytest.mark.parametrize("name", ["rcn5", "resnet20", "segnet-small", "gaze-small"])
 def test_every_zoom_before_every_task_is_built_again_from_its_choices(zoom, name):
+    given = {"rcn5": {"keypoints": 5, "channels": 3, "branches": 4}, "gaze-small": {"channels": 3}}
+    counts = given.get(name, {"classes": 3})
     if zoom == "boxes" and name != "rcn5":
         with pytest.raises(UnknownChoiceError, match="have no boxes"):
-            create_model(name, classes=3, zoom=zoom, zoom_options=SIZE)
+            create_model(name, zoom=zoom, zoom_options=SIZE, **counts)
         return
-    counts = {"keypoints": 5, "channels": 3, "branches": 4} if name == "rcn5" else {"classes": 3}
     model = create_model(name, zoom=zoom, zoom_options=SIZE, **counts).eval()
     again = create_model(name, **model.choices).eval()
     again.load_state_dict(model.state_dict())
     x = torch.rand(1, 3, 60, 80) * 255
     boxes = {"boxes": torch.tensor([[[10.0, 10, 30, 30]]])} if zoom == "boxes" else {}
     output = model(x, **boxes)
-    assert torch.equal(output.logits, again(x, **boxes).logits)
-    shape = {"rcn5": (1, 5, 32, 40), "resnet20": (1, 3), "segnet-small": (1, 3, 60, 80)}[name]
-    assert output.logits.shape == shape
+    found, other = (getattr(o, "answer" if "gaze" in name else "logits") for o in (output, again(x, **boxes)))
+    assert torch.equal(found, other)
+    shape = {"rcn5": (1, 5, 32, 40), "resnet20": (1, 3), "segnet-small": (1, 3, 60, 80), "gaze-small": (1, 2)}[name]
+    assert found.shape == shape
     assert output.grid.size == (32, 40)
 
 

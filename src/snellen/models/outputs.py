@@ -84,9 +84,13 @@ class GazeOutput:
 
     Attributes:
         answer: (b, 2), pitch and yaw in degrees, or x and y in centimetres from the camera: what the network was trained on.
+        grid: from what the network zooms to, to the canvas, where it zooms.
+        saliency: (b, gh, gw), sum 1, where its zoom has one.
     """
 
     answer: Float[Tensor, "b 2"]
+    grid: ZoomGrid | None = None
+    saliency: Float[Tensor, "b gh gw"] | None = None
 
 
 register_dataclass(GazeOutput, serialized_type_name="snellen.GazeOutput")

@@ -18,8 +18,9 @@ from snellen.layers.zoom_mass import unzoom_mass
 from snellen.models.base import KeypointNet
 from snellen.models.blur_curriculum import BlurCurriculum
 from snellen.models.classifiers import ClassNet
+from snellen.models.gaze_nets import GazeNet
 from snellen.models.label_net import LabelNet
-from snellen.models.outputs import ClassOutput, KeypointOutput, LabelOutput
+from snellen.models.outputs import ClassOutput, GazeOutput, KeypointOutput, LabelOutput
 from snellen.models.zoom_cam import CamCrop
 from snellen.models.zoomers import (
     AffineZoom,
@@ -32,7 +33,15 @@ from snellen.models.zoomers import (
     Zoomer,
 )
 
-__all__ = ["ZoomedClasses", "ZoomedKeypoints", "ZoomedLabels", "decode_output", "make_zoomer", "source_probability"]
+__all__ = [
+    "ZoomedClasses",
+    "ZoomedGaze",
+    "ZoomedKeypoints",
+    "ZoomedLabels",
+    "decode_output",
+    "make_zoomer",
+    "source_probability",
+]
 
 _KINDS: dict[str, type[Zoomer]] = {
     "uniform": Zoomer, "crop": CropZoom, "boxes": BoxZoom, "fixed": FixedZoom, "saliency": SaliencySampler,
@@ -154,6 +163,24 @@ class ZoomedClasses(ClassNet):
             return ClassOutput((whole + super().forward(seen.image).logits) / 2, seen.grid, seen.saliency)
         seen = self.zoomer(x)
         return ClassOutput(super().forward(seen.image).logits, seen.grid, seen.saliency)
+
+
+class ZoomedGaze(GazeNet):
+    """A gaze network behind a zoom."""
+
+    def __init__(self, model: GazeNet, zoomer: Zoomer) -> None:
+        super().__init__(model.net, model.answer, model.preprocess.channels, model.preprocess.contrast)
+        if min(zoomer.size) < model.minimum_size:
+            least = [model.minimum_size] * 2
+            raise ValueError(
+                f"zoom_options.size={list(zoomer.size)} is too small for the network; give at least {least}"
+            )
+        self.zoomer = zoomer
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> GazeOutput:
+        """See `GazeNet`."""
+        seen = self.zoomer(x)
+        return GazeOutput(super().forward(seen.image).answer, seen.grid, seen.saliency)
 
 
 def source_probability(output: KeypointOutput) -> Float[Tensor, "b k h w"]:
