@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from snellen import load
+from snellen.inference import load
 from snellen.training.zoom_diagnostics import object_magnification, zoom_diagnostics
 
 
@@ -45,9 +45,8 @@ def main() -> None:
         found = object_magnification(seen.grid, middle, canvas).mean().item()
         values = zoom_diagnostics(seen.grid, seen.saliency, canvas)
         largest = values["zoom/largest"].item()
-        print(
-            f"{name:10} middle {found:.3f}, largest {largest:.3f}, {'within' if abs(found - 1) <= 0.2 else 'NOT within'} 1 +- 0.2"
-        )
+        verdict = "within" if abs(found - 1) <= 0.2 else "NOT within"
+        print(f"{name:10} middle {found:.3f}, largest {largest:.3f}, {verdict} 1 +- 0.2")
 
 
 if __name__ == "__main__":
