@@ -10,10 +10,11 @@ from snellen.layers.zoom_back import zoom_points
 from snellen.layers.zoom_grid import ZoomGrid, box_grid
 from snellen.models import KeypointOutput, UnknownChoiceError
 from snellen.models.blur_curriculum import BlurCurriculum
+from snellen.models.zoom_baselines import SplineZoom
 from snellen.models.zoom_cam import _box
 from snellen.models.zoom_names import ZOOMS
 from snellen.models.zoomed import decode_output, source_probability
-from snellen.models.zoomers import FixedZoom, SaliencySampler, SplineZoom
+from snellen.models.zoomers import FixedZoom, SaliencySampler
 
 LEARNED = ("saliency", "separable", "stn", "tps", "direct")
 SIZE = {"size": [32, 40]}

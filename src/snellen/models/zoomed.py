@@ -21,17 +21,9 @@ from snellen.models.classifiers import ClassNet
 from snellen.models.gaze_nets import GazeNet
 from snellen.models.label_net import LabelNet
 from snellen.models.outputs import ClassOutput, GazeOutput, KeypointOutput, LabelOutput
+from snellen.models.zoom_baselines import AffineZoom, DirectZoom, SplineZoom
 from snellen.models.zoom_cam import CamCrop
-from snellen.models.zoomers import (
-    AffineZoom,
-    BoxZoom,
-    CropZoom,
-    DirectZoom,
-    FixedZoom,
-    SaliencySampler,
-    SplineZoom,
-    Zoomer,
-)
+from snellen.models.zoomers import BoxZoom, CropZoom, FixedZoom, SaliencySampler, Zoomer
 
 __all__ = [
     "ZoomedClasses",
