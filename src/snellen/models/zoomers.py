@@ -10,7 +10,8 @@
     direct      the grid's nodes themselves, predicted
     cam         the crop of a class activation
 
-All begin as a plain resize but crop, boxes and fixed (stn, tps, direct: zoom_baselines.py; cam: zoom_cam.py). All give a `ZoomGrid`, so answers come back to the full picture alike.
+All begin as a plain resize but crop, boxes, fixed and cam. All give a `ZoomGrid`, so answers come back to the full picture
+alike. Spatial transformers and predicted nodes are in zoom_baselines.py, the class activation's crop in zoom_cam.py.
 """
 
 from dataclasses import dataclass
