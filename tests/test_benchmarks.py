@@ -1,18 +1,35 @@
 """The scripts of benchmarks/ that others build on."""
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import yaml
+
+from snellen.data import PointSet
+from snellen.evaluation.suspects import rank_suspects
+from snellen.geometry import Box
+from snellen.keypoints import Keypoints
+from snellen.models import create_denoiser
+from structures import SCHEMA, SIZE, denoiser_recipe, keypoint_recipe, known_structure, shapes, write_shapes
+
+
+def script(name):
+    file = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def model_cost():
-    file = Path(__file__).parents[1] / "benchmarks" / "model_cost.py"
-    spec = importlib.util.spec_from_file_location("model_cost", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("model_cost")
 
 
 @pytest.mark.parametrize(
@@ -35,3 +52,81 @@ def test_costs_of_several_models(model_cost):
         assert cost.parameters > 1000
         assert cost.macs > 1e5
         assert 0 < cost.spread[0] <= cost.milliseconds <= cost.spread[1]
+
+
+# --- denoisers
+
+
+def test_multiply_adds_of_the_papers_denoiser():
+    """rcn.md 6: 162,598 million a face; attention over the points takes less than a hundredth."""
+    speed = script("denoiser_speed")
+    xy, given = torch.rand(1, 68, 2), torch.ones(1, 68, dtype=torch.bool)
+    exact = speed.macs(create_denoiser("denoiser-exact"), xy, given)
+    assert exact / 1e6 == pytest.approx(162_598, abs=0.5)
+    assert speed.macs(create_denoiser("denoiser"), xy, given) < exact / 100
+
+
+def test_planted_errors_are_as_said_and_found():
+    planted = script("planted_labels")
+    schema, count = SCHEMA, 200
+    whole = [Box(0, 0, SIZE, SIZE)] * count
+    clean = [Keypoints.visible(xy, schema) for xy in shapes(count, still=True)]
+    points = PointSet(clean, whole, [(SIZE, SIZE)] * count, [str(i) for i in range(count)], schema)
+    made = planted.plant(points, seed=3)
+    differ = {
+        (i, k) for i in range(count) for k in range(5)
+        if (made.points.keypoints[i].xy[k] != clean[i].xy[k]).any()
+    }  # fmt: skip
+    named = {(i, schema.index(p)) for i, names in made.moved | made.swapped for p in names}
+    assert differ == named
+    assert 3 <= len(made.moved) <= 20  # 1 % of 1,000 points
+    assert 1 <= len(made.swapped) <= 11  # 1 % of 400 pairs
+    for i, names in made.swapped:
+        pair = [schema.index(p) for p in names]
+        np.testing.assert_array_equal(made.points.keypoints[i].xy[pair], clean[i].xy[pair[::-1]])
+    found = rank_suspects(made.points.keypoints, known_structure(), boxes=whole, sizes=made.points.sizes)
+    scores = planted.judge(found, made)
+    # A move by chance to nearly the same place is no error that anybody could find.
+    assert scores["moved"].area > 0.9
+    assert scores["swapped"].area > 0.99
+    assert scores["swapped"].precision == scores["swapped"].recall == 1
+
+
+def test_planting_end_to_end(tmp_path):
+    """On drawn wings, whose schema has no pairs: moved points only, judges trained out of fold, a record."""
+    planted = script("planted_labels")
+    small = [
+        "data.train_images=60",
+        "train.steps=2",
+        "train.validate_every=2",
+        "train.threads=1",
+        "model.choices={features: 8}",
+    ]
+    planted.main(["wings-denoiser", "--runs", str(tmp_path), "--results", str(tmp_path), "--set", *small])
+    (record,) = json.loads((tmp_path / "labels.json").read_text())
+    assert record["name"] == "labels/planted-moved"
+    assert 0 <= record["values"][0] <= 1
+    assert record["extra"]["detections"][0]["count"] == 60 * 12
+    halves = [f.read_text().splitlines()[1:] for f in sorted(tmp_path.glob("*/half?.csv"))]
+    assert [len(h) for h in halves] == [30, 30]
+    assert not {row.split(",")[0] for row in halves[0]} & {row.split(",")[0] for row in halves[1]}
+
+
+def test_rows_of_denoised_scores(tmp_path, monkeypatch):
+    denoising = script("denoising")
+    root, files = write_shapes(tmp_path / "data"), []
+    for name, settings in (("image", keypoint_recipe(root, tmp_path)), ("judge", denoiser_recipe(root, tmp_path))):
+        files.append(str(tmp_path / f"{name}.yaml"))
+        Path(files[-1]).write_text(yaml.safe_dump(settings))
+    monkeypatch.setitem(denoising.RECIPES, "wings", tuple(files))
+    denoising.main(["wings", "--seeds", "0", "--split", "val", "--runs", str(tmp_path), "--results", str(tmp_path)])
+    records = {(r["name"], r["metric"]): r for r in json.loads((tmp_path / "wings.json").read_text())}
+    rows = {name for name, _ in records}
+    assert rows == {f"wings/{r}" for r in (
+        "plain", "denoised", "denoised-fitted", "occluded", "denoised-occluded", "denoised-fitted-occluded"
+    )}  # fmt: skip
+    for row, base in (("denoised", "plain"), ("denoised-fitted-occluded", "occluded")):
+        change = records[f"wings/{row}", "change of nme, all"]["values"]
+        pairs = zip(records[f"wings/{row}", "nme"]["values"], records[f"wings/{base}", "nme"]["values"], strict=True)
+        np.testing.assert_allclose(change, [a - b for a, b in pairs], atol=1e-9)
+        assert (f"wings/{row}", "nme, hardest tenth") in records

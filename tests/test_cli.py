@@ -169,7 +169,9 @@ def test_every_recipe_builds_its_model(recipe):
     from snellen.training.job import make_model
 
     config = api.resolve(recipe)
-    answers = {"keypoints": {"keypoints": 3}, "super-resolution": {}, "gaze": {}}.get(config.task, {"classes": 3})
+    points = {"keypoints": 3}
+    of_tasks = {"keypoints": points, "denoising": points, "super-resolution": {}, "gaze": {}}
+    answers = of_tasks.get(config.task, {"classes": 3})
     model = make_model(config, load_pretrained=False, **answers)
     assert sum(p.numel() for p in model.parameters()) > 1000
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from snellen.api import evaluate, load, models, recipes, report, resume, train
     from snellen.keypoints import Keypoints, Schema
     from snellen.models import create_model, list_models
+    from snellen.models.recalibration import add_recalibration
     from snellen.models.surgery import replace_pooling
 
 __version__ = "0.1.0"
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Keypoints",
     "Schema",
+    "add_recalibration",
     "create_model",
     "evaluate",
     "list_models",
@@ -34,6 +36,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("evaluate", "load", "models", "recipes", "report", "resume", "train"), "snellen.api"),
     **dict.fromkeys(("create_model", "list_models"), "snellen.models"),
+    "add_recalibration": "snellen.models.recalibration",
     "replace_pooling": "snellen.models.surgery",
     **dict.fromkeys(("Keypoints", "Schema"), "snellen.keypoints"),
 }

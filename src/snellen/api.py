@@ -12,9 +12,23 @@ from typing import TYPE_CHECKING, Any
 from snellen.config import RunConfig, override
 
 if TYPE_CHECKING:
-    from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter
+    from snellen.evaluation.check import CheckReport, RankSuspects
+    from snellen.inference import Classifier, Enlarger, Gazer, Localiser, Segmenter, StructureModel
 
-__all__ = ["evaluate", "load", "models", "recipes", "report", "resolve", "resume", "train", "train_config"]
+__all__ = [
+    "check",
+    "convert",
+    "cross_validate",
+    "evaluate",
+    "load",
+    "models",
+    "recipes",
+    "report",
+    "resolve",
+    "resume",
+    "train",
+    "train_config",
+]
 
 
 def recipes(pattern: str = "*") -> dict[str, str]:
@@ -69,6 +83,17 @@ def train_config(config: RunConfig, *, command: str = "") -> Path:
     return fit(config, command=command).path
 
 
+def cross_validate(config: RunConfig, folds: int, *, command: str = "") -> dict[str, Any]:
+    """Train and validate a run for each of `folds` parts of a user's own files; the error over all images, each when held out.
+
+    Returns:
+        nme, interval, folds, normaliser, images, runs (`snellen.evaluation.folds.cross_validate`).
+    """
+    from snellen.evaluation.folds import cross_validate as run_folds
+
+    return run_folds(config, folds, command=command)
+
+
 def resume(run: str | Path) -> Path:
     """Go on with a run that was interrupted; returns the run folder."""
     from snellen.training.fit import fit
@@ -79,11 +104,20 @@ def resume(run: str | Path) -> Path:
     return fit(config, command=str(folder.info().get("command", "")), resume=folder).path
 
 
-def load(run: str | Path) -> "Localiser | Classifier | Segmenter | Enlarger | Gazer":
-    """A trained model with its preprocessing, from a run folder."""
-    from snellen.inference import load as load_run
+def load(
+    run: str | Path, *, denoiser: str | Path | None = None, denoiser_weight: float = 1.0
+) -> "Localiser | Classifier | Segmenter | Enlarger | Gazer | StructureModel":
+    """A trained model with its preprocessing, from a run folder.
 
-    return load_run(run)
+    Args:
+        run: the run folder.
+        denoiser: for keypoints, run folder of a denoiser whose logits are added to the model's.
+        denoiser_weight: of these logits; 1 is the paper's.
+    """
+    from snellen.inference import load as load_run
+    from snellen.inference import load_joint
+
+    return load_run(run) if denoiser is None else load_joint(run, denoiser, weight=denoiser_weight)
 
 
 def evaluate(
@@ -96,6 +130,9 @@ def evaluate(
     flip: bool | None = None,
     decoder: str | None = None,
     corrupted: str | None = None,
+    denoiser: str | Path | None = None,
+    denoiser_weight: float | str | None = None,
+    occlude: bool = False,
 ) -> dict[str, Any]:
     """Score a run on a split of its data.
 
@@ -110,13 +147,17 @@ def evaluate(
         decoder: for keypoints, "local" or "argmax"; by default the run's.
         corrupted: for classes, a folder of corrupted images as ImageNet-C is distributed (KIND/SEVERITY/class/image); by
             default images are corrupted here.
+        denoiser: for keypoints, run folder of a denoiser to join; scores without it come too, with paired differences.
+        denoiser_weight: of its logits: a number, by default the paper's 1, or "fit" for the best on validation images.
+        occlude: for keypoints, hide a part of each image behind a black rectangle, its sides 20 to 50 of 80 pixels.
 
     Returns:
         JSON-able numbers. Keypoints: nme (fraction of the normaliser), normaliser, interval, median, per_keypoint, images,
         groups (name: {nme, images}, where the data has named subsets), ... Classification: top1, top5, interval, ece,
         per_class, corruptions (kind: errors at severities 1 to 5), shift_consistency, ... Segmentation: mean_iou, interval,
         per_class_iou, boundary_f, ... Super-resolution: psnr (dB), interval, bicubic_psnr, ... Gaze: error (degrees or cm,
-        `unit`), interval (over people), median, by_person, by_head_yaw, ... Shares are fractions.
+        `unit`), interval (over people), median, by_person, by_head_yaw, ... Denoising: nme (of
+        changed points), interval, noise_nme, nats, ... Shares are fractions.
     """
     from snellen.evaluation.evaluate import evaluate_run
 
@@ -129,6 +170,9 @@ def evaluate(
         flip=flip,
         decoder=decoder,
         corrupted=corrupted,
+        denoiser=denoiser,
+        denoiser_weight=denoiser_weight,
+        occlude=occlude,
     )
 
 
@@ -137,3 +181,101 @@ def report(run: str | Path, *, split: str = "") -> Path:
     from snellen.evaluation.evaluate import report_run
 
     return report_run(run, split=split)
+
+
+def check(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    schema: str | None = None,
+    origin: float | None = None,
+    root: str | None = None,
+    test: str | None = None,
+    sheet: str | None = None,
+    write: str | None = None,
+    workers: int = 0,
+    scale_unit: float = 1.0,
+    rank: "RankSuspects | None" = None,
+) -> "CheckReport":
+    """Look at annotations and their images before training.
+
+    Args:
+        path: the annotation file, or the folder that holds it.
+        format: its format (docs/data.md); by default recognised.
+        schema: name of a built-in schema; by default the file names the points.
+        origin: coordinate that the file gives the centre of the top-left pixel; by default the format's own.
+        root: folder of the images; by default where the format has them.
+        test: annotations of a separate test, to look for leaks.
+        sheet: PNG to draw a contact sheet into.
+        write: YAML file to propose a recipe in; it must not exist.
+        workers: processes; 0 takes one a core.
+        scale_unit: for TPS, millimetres in the unit of SCALE.
+        rank: names further suspects among the objects.
+
+    Returns:
+        What was found; `must_fix` says whether training should wait.
+
+    Raises:
+        ConfigError, AnnotationError: one sentence on what to change.
+    """
+    from snellen.evaluation.check_command import check_path
+
+    return check_path(
+        path,
+        format=format,
+        schema=schema,
+        origin=origin,
+        root=root,
+        test=test,
+        sheet=sheet,
+        write=write,
+        workers=workers,
+        scale_unit=scale_unit,
+        rank=rank,
+    )
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str,
+    *,
+    format: str = "auto",
+    schema: str | None = None,
+    origin: float | None = None,
+    target_origin: float | None = None,
+    root: str | None = None,
+    scale_unit: float = 1.0,
+) -> dict[str, Any]:
+    """Convert annotations from one format to another.
+
+    Args:
+        source: the annotation file, or the folder that holds it.
+        target: the file, or for formats with a file a picture the folder, to write; it must not exist.
+        to: the format to write.
+        format: the format to read; by default recognised.
+        schema: name of a built-in schema; by default the file names the points.
+        origin: coordinate that the source gives the centre of the top-left pixel; by default its format's own.
+        target_origin: likewise for the target.
+        root: folder of the images; by default where the format has them.
+        scale_unit: for TPS, millimetres in the unit of SCALE.
+
+    Returns:
+        images and objects (numbers), root (what the images' names are relative to), lost (sentences on what was left out).
+
+    Raises:
+        AnnotationError: one sentence on what to change; nothing has been written then.
+    """
+    from snellen.evaluation.check_command import convert_path
+
+    return convert_path(
+        source,
+        target,
+        to,
+        format=format,
+        schema=schema,
+        origin=origin,
+        target_origin=target_origin,
+        root=root,
+        scale_unit=scale_unit,
+    )

@@ -18,8 +18,11 @@ __all__ = ["main"]
 _OVERVIEW = """\
 verbs:
   train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
+  train RECIPE --folds 5 | --init RUN                                cross-validate | begin with a run's weights
   train --resume RUN                                                 go on with an interrupted run
   evaluate RUN [--split test] [--data PATH] [--json]                 score it
+  check PATH [--write my.yaml] [--json]                              look at annotations and images
+  convert IN OUT --to FORMAT                                         change the format of annotations
   report RUN                                                         write its HTML report
   models [PATTERN]                                                   list models
   recipes [PATTERN]                                                  list recipes
@@ -101,15 +104,24 @@ def _other(arguments: list[str]) -> int:
     )
     evaluate.add_argument("--decoder", help="local (sub-pixel) or argmax; by default as trained")
     evaluate.add_argument("--corrupted", help="classes: folder of KIND/SEVERITY/class/image, as ImageNet-C has it")
+    evaluate.add_argument("--denoiser", metavar="RUN2", help="keypoints: run of a denoiser to join")
+    evaluate.add_argument(
+        "--denoiser-weight", metavar="W|fit", help="of its logits: a number (1), or fit on validation images"
+    )
+    evaluate.add_argument("--occlude", action="store_true", help="keypoints: hide a part of each image")
     report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
     report.add_argument("run", help="run folder that train wrote")
     report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
     for verb, what in (("models", "registered models"), ("recipes", "built-in recipes")):
         listing = verbs.add_parser(verb, description=f"List the {what}.")
         listing.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'rcn*'")
+    _data_verbs(verbs)
     chosen = parser.parse_args(arguments)
 
     from snellen import api
+
+    if chosen.verb in ("check", "convert"):
+        return _run_data_verb(chosen)
 
     if chosen.verb == "evaluate":
         scores = api.evaluate(
@@ -121,6 +133,9 @@ def _other(arguments: list[str]) -> int:
             flip=chosen.flip,
             decoder=chosen.decoder,
             corrupted=chosen.corrupted,
+            denoiser=chosen.denoiser,
+            denoiser_weight=chosen.denoiser_weight,
+            occlude=chosen.occlude,
         )
         if chosen.json:
             print(json.dumps(scores, indent=2))
@@ -143,6 +158,57 @@ def _other(arguments: list[str]) -> int:
     return 0
 
 
+def _data_verbs(verbs: Any) -> None:
+    """The arguments of `check` and `convert`."""
+    check = verbs.add_parser("check", description="Look at annotations and their images before training.")
+    check.add_argument("path", help="annotation file, or the folder that holds it")
+    check.add_argument("--test", help="annotations of a separate test, to look for leaks")
+    check.add_argument("--sheet", default="check.png", help="contact sheet to draw (default check.png); '' for none")
+    check.add_argument("--write", metavar="RECIPE.yaml", help="propose a recipe in a new file")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--workers", type=int, default=0, help="processes; by default one a core")
+    convert = verbs.add_parser("convert", description="Change the format of annotations; pictures are not copied.")
+    convert.add_argument("source", metavar="IN", help="annotation file, or the folder that holds it")
+    convert.add_argument("target", metavar="OUT", help="new file or folder")
+    convert.add_argument("--to", required=True, help="format to write, e.g. coco")
+    convert.add_argument("--to-origin", type=float, help="coordinate that OUT gives the centre of the top-left pixel")
+    for verb in (check, convert):
+        verb.add_argument("--format", default="auto", help="format to read; by default recognised")
+        verb.add_argument("--schema", help="name of a built-in schema; by default the file names the points")
+        verb.add_argument(
+            "--origin", type=float, help="coordinate that the file gives the centre of the top-left pixel"
+        )
+        verb.add_argument("--root", help="folder of the images, where it is not the annotations'")
+        verb.add_argument("--scale-unit", type=float, default=1.0, help="TPS: millimetres in the unit of SCALE")
+
+
+def _run_data_verb(chosen: argparse.Namespace) -> int:
+    from snellen import api
+
+    common = {name: getattr(chosen, name) for name in ("format", "schema", "origin", "root", "scale_unit")}
+    if chosen.verb == "convert":
+        done = api.convert(chosen.source, chosen.target, chosen.to, target_origin=chosen.to_origin, **common)
+        print(
+            f"{done['target']}: {done['images']:,} images, {done['objects']:,} objects, from {done['format']} to {done['to']}"
+        )
+        for sentence in done["lost"]:
+            print(f"lost: {sentence}")
+        print(f"the images stay in {done['root']}, which their names are relative to")
+        return 0
+    report = api.check(
+        chosen.path, test=chosen.test, sheet=chosen.sheet or None, write=chosen.write, workers=chosen.workers, **common
+    )
+    if chosen.json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print(report.in_words())
+        if chosen.sheet:
+            print(f"look at {chosen.sheet}")
+        if chosen.write:
+            print(f"next: snellen train {chosen.write}")
+    return int(report.must_fix)
+
+
 def _print_or_refuse(lines: list[str], pattern: str, known: Any) -> None:
     if not lines:
         raise ConfigError(
@@ -158,12 +224,38 @@ def _train(arguments: list[str]) -> int:
         from snellen import api
 
         return _finish(api.resume(arguments[1]))
+    command = "snellen train " + shlex.join(arguments)
+    arguments, folds = _take_folds(arguments)
     config, show = _parse_train(arguments)
     if show:
         return 0
     from snellen import api
 
-    return _finish(api.train_config(config, command="snellen train " + shlex.join(arguments)))
+    if folds:
+        return _print_folds(api.cross_validate(config, folds, command=command))
+    return _finish(api.train_config(config, command=command))
+
+
+def _take_folds(arguments: list[str]) -> tuple[list[str], int]:
+    """The arguments without --folds N, and N; 0 where it is not there."""
+    if "--folds" not in arguments:
+        return arguments, 0
+    i = arguments.index("--folds")
+    if i + 1 >= len(arguments) or not arguments[i + 1].isdigit():
+        raise ConfigError("--folds takes a number of parts, e.g. --folds 5")
+    return [*arguments[:i], *arguments[i + 2 :]], int(arguments[i + 1])
+
+
+def _print_folds(found: dict[str, Any]) -> int:
+    if not found:
+        return 130
+    low, high = (100 * v for v in found["interval"])
+    print("\n".join(found["runs"]))
+    print(
+        f"{found['images']} images, each when held out: mean error {100 * found['nme']:.2f} % of {found['normaliser']} "
+        f"(95 % interval {low:.2f} % to {high:.2f} %); parts: {', '.join(f'{100 * v:.2f} %' for v in found['folds'])}"
+    )
+    return 0
 
 
 def _finish(path: Any) -> int:
@@ -185,6 +277,7 @@ def _parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
         raise ConfigError("name a recipe, e.g. snellen train wings-rcn; list all with: snellen recipes")
     # The short spelling that error messages name.
     arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
+    arguments = [re.sub(r"^--init(?==|$)", "--train.init", a) for a in arguments]
     kind: type[RunConfig] = KeypointConfig
     if not arguments[0].startswith("-"):
         file, values = find_recipe(arguments[0]), read_recipe(arguments[0])

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-__all__ = ["MAX_PIXELS", "ImageError", "image_size", "labels_size", "read_image", "read_labels"]
+from snellen.dicom import DicomError, grey_levels, is_dicom, open_dicom, spacing
+
+__all__ = ["MAX_PIXELS", "ImageError", "image_size", "labels_size", "pixel_spacing", "read_image", "read_labels"]
 
 #: Larger pictures are refused before any pixel is decoded; pass `max_pixels` to raise it.
 MAX_PIXELS = 120_000_000
@@ -76,8 +79,41 @@ def image_size(source: str | Path | bytes, *, name: str = "", max_pixels: int = 
         ImageError: where the file is missing, empty, no picture, or over the limit.
     """
     name = _name(source, name)
+    if is_dicom(source):
+        data = _dicom(source, name, max_pixels, pixels=False)
+        return int(data.Rows), int(data.Columns)
     with _open(source, name, max_pixels) as image:
         return _size(image, name)
+
+
+def pixel_spacing(path: str | Path) -> float | None:
+    """Millimetres a pixel of a DICOM file (its PixelSpacing, else ImagerPixelSpacing); None for every other picture.
+
+    Raises:
+        ImageError: where the DICOM file cannot be read, or its pixels are not square.
+    """
+    if not is_dicom(path):
+        return None
+    try:
+        return spacing(_dicom(path, str(path), MAX_PIXELS, pixels=False))
+    except DicomError as error:
+        raise ImageError(f"{path} {error}") from None
+
+
+def _dicom(source: str | Path | bytes, name: str, max_pixels: int, *, pixels: bool) -> Any:
+    """pydicom's data set, of a size within the limit."""
+    try:
+        data = open_dicom(io.BytesIO(source) if isinstance(source, bytes) else source, pixels=pixels)
+        height, width = int(data.Rows), int(data.Columns)
+    except DicomError as error:
+        raise ImageError(f"{name} {error}") from None
+    except AttributeError:
+        raise ImageError(f"{name} is a DICOM file without a picture; leave it out") from None
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise max_pixels"
+        )
+    return data
 
 
 def _size(image: Image.Image, name: str) -> tuple[int, int]:
@@ -141,7 +177,8 @@ def read_image(
     """Decode a picture.
 
     EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is divided by 257
-    (65,535 becomes 255); of several frames the first is read.
+    (65,535 becomes 255); of several frames the first is read. DICOM is read where pydicom is installed, as a viewer shows it
+    (`snellen.dicom.grey_levels`).
 
     Args:
         source: the path of a file, or a file's bytes.
@@ -158,6 +195,12 @@ def read_image(
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), not {channels!r}")
     name = _name(source, name)
+    if is_dicom(source):
+        try:
+            grey = torch.from_numpy(grey_levels(_dicom(source, name, max_pixels, pixels=True)))[None]
+        except DicomError as error:
+            raise ImageError(f"{name} {error}") from None
+        return grey if channels == 1 else grey.expand(3, -1, -1).contiguous()
     with _open(source, name, max_pixels) as image:
         try:
             image.load()

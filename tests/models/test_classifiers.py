@@ -38,6 +38,7 @@ def count(model):
         ("resnet56", {}, 853_018),  # 0.85 M
         ("resnet18", {}, 11_173_962),  # the CIFAR form of many repositories
         ("densenet", {}, 769_162),  # Huang et al. 2017, table 2: DenseNet-BC (L=100, k=12) 0.8 M
+        ("densenet40-plain", {}, 1_019_722),  # ibid.: DenseNet (L=40, k=12) 1.0 M; all counts with 10 classes
         # 9,402,048 of convolutions, 2 x 2,944 of batch norms (or 2,944 biases), 5,130 of the linear layer.
         ("vgg13", {}, 9_402_048 + 2 * 2_944 + 5_130),
         ("vgg13", {"norm": "none"}, 9_402_048 + 2_944 + 5_130),
@@ -90,7 +91,15 @@ def test_every_name(name):
 
 
 # Poolings that each family has, and how many of its layers halve.
-HALVINGS = {"vgg13-w16": 5, "resnet20": 4, "resnet18": 6, "mobilenetv2": 3, "densenet40": 2, "timm:test_resnet": 4}
+HALVINGS = {
+    "vgg13-w16": 5,
+    "resnet20": 4,
+    "resnet18": 6,
+    "mobilenetv2": 3,
+    "densenet40": 2,
+    "densenet40-plain": 2,
+    "timm:test_resnet": 4,
+}
 
 
 @pytest.mark.parametrize(("name", "halvings"), HALVINGS.items())

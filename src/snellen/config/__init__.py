@@ -14,6 +14,12 @@ from snellen.config.classification import (
     ClassificationConfig,
     ClassTrainConfig,
 )
+from snellen.config.denoising import (
+    DenoisingConfig,
+    DenoisingEvaluateConfig,
+    DenoisingTrainConfig,
+    NoiseConfig,
+)
 from snellen.config.gaze import GazeAugmentConfig, GazeConfig, GazeDataConfig, GazeTrainConfig
 from snellen.config.images import DataConfig
 from snellen.config.keypoints import (
@@ -43,6 +49,9 @@ __all__ = [
     "ClassificationConfig",
     "ConfigError",
     "DataConfig",
+    "DenoisingConfig",
+    "DenoisingEvaluateConfig",
+    "DenoisingTrainConfig",
     "EvaluateConfig",
     "GazeAugmentConfig",
     "GazeConfig",
@@ -53,6 +62,7 @@ __all__ = [
     "KeypointEvaluateConfig",
     "KeypointTrainConfig",
     "ModelConfig",
+    "NoiseConfig",
     "RunConfig",
     "SegmentationConfig",
     "SegmentationDataConfig",

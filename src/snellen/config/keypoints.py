@@ -27,27 +27,52 @@ class KeypointDataConfig(DataConfig):
 
     Attributes:
         format: how the data is stored: "wings" (drawn on demand), "mtfl" (MTFL lists), "pts" (300-W folders), "wflw" (WFLW
-            lists), "csv" (file, x1, y1, ... rows).
-        annotations: for "csv", the annotation file inside `root`.
-        test_annotations: for "csv", the annotation file of the test split; without it there is no test split.
+            lists), "csv" (file, x1, y1, ... rows), or what an annotation tool wrote: "coco", "csv-long", "dlc", "tps",
+            "labelme", "cvat", "yolo", "label-studio"; "auto" recognises all but the first four. "Your own files" below are
+            "csv" and all of these.
+        annotations: for your own files, the annotation file inside `root`; empty takes annotations.csv for "csv", else the one
+            that `root` holds.
+        test_annotations: for your own files, the annotation file of the test split, where the other one does not mark it.
+        val_list: for your own files, a text file in `root` with the names of the validation images, a line each.
+        test_list: likewise of the test images.
+        test_share: for your own files, share of the images held out for the test, where nothing else says.
+        folds: for your own files, number of parts for cross-validation; 0 for none.
+        fold: the part that is validated on, from 0.
+        boxes: for your own files, a CSV in `root` with a detector's boxes (file, box_left, box_top, box_right, box_bottom and,
+            where wanted, score), measured from the image's corner; taken by `box` "given".
+        mm_per_pixel: for your own files, the scale of images whose annotations do not say it.
+        scale_unit: for "tps", millimetres in the unit of SCALE (10 for centimetres).
         train_folders: for "pts", the folders in `root` to train and validate on, e.g. [afw, helen/trainset].
         test_groups: for "pts", named groups of folders to test on, e.g. {common: [helen/testset], challenging: [ibug]}; the
             test is all of them, and each group is scored on its own too.
-        schema: name of a built-in schema for "csv" and "pts"; by default the header names the points ("pts": ibug-68).
-        swaps: for "csv", pairs of point names that exchange places in a mirror image, e.g. [[left_eye, right_eye]].
-        normaliser: for "csv", two point names whose distance errors are divided by; by default the box of the points.
+        schema: name of a built-in schema for your own files and "pts"; by default the file names the points ("pts": ibug-68).
+        swaps: for your own files, pairs of point names that exchange places in a mirror image, e.g. [[left_eye, right_eye]].
+        normaliser: for your own files, two point names whose distance errors are divided by; by default the box of the points.
         origin: coordinate that the files give the centre of the top-left pixel (0 or 1; 0.5 for corner coordinates); by
-            default the format's own: 1 for "pts", 0 for the others.
+            default the format's own (docs/data.md).
         train_images: number of wings drawn for training.
         val_images: number of wings drawn for validation.
         test_images: number of wings drawn for the test.
-        box: region shown on the canvas: the whole "image", the paper's face rule "mtfl", or a "square" around the points.
-        box_scale: "mtfl": margin on each side in units of the larger eye distance; "square": side over the points' extent.
+        box: region shown on the canvas: the whole "image", the paper's face rule "mtfl", a "square" around the points, or the
+            box "given" by the annotations or `boxes`.
+        box_scale: "mtfl": margin on each side in units of the larger eye distance; "square": side over the points' extent;
+            "given" and "image": factor on the box.
     """
 
-    format: Literal["wings", "mtfl", "pts", "wflw", "csv"] = "wings"
-    annotations: str = "annotations.csv"
+    format: Literal[
+        "wings", "mtfl", "pts", "wflw", "csv",
+        "auto", "coco", "csv-long", "dlc", "tps", "labelme", "cvat", "yolo", "label-studio",
+    ] = "wings"  # fmt: skip
+    annotations: str = ""
     test_annotations: str | None = None
+    val_list: str | None = None
+    test_list: str | None = None
+    test_share: float = 0.0
+    folds: int = 0
+    fold: int = 0
+    boxes: str | None = None
+    mm_per_pixel: float | None = None
+    scale_unit: float = 1.0
     train_folders: tuple[str, ...] = ()
     test_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     schema: str | None = None
@@ -57,7 +82,7 @@ class KeypointDataConfig(DataConfig):
     train_images: int = 1000
     val_images: int = 100
     test_images: int = 400
-    box: Literal["image", "mtfl", "square"] = "image"
+    box: Literal["image", "mtfl", "square", "given"] = "image"
     box_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -68,6 +93,15 @@ class KeypointDataConfig(DataConfig):
             f"data.normaliser is two point names whose distance divides errors, not {list(self.normaliser)}",
         )
         require(self.box_scale > 0, f"data.box_scale must be positive, not {self.box_scale}")
+        require(0 <= self.test_share < 1, f"data.test_share must lie between 0 and 1, not {self.test_share}")
+        require(self.folds == 0 or self.folds > 1, f"data.folds must be 2 or more, or 0 for none, not {self.folds}")
+        require(
+            0 <= self.fold < max(1, self.folds),
+            f"data.fold counts from 0 to below data.folds, {self.folds}, not {self.fold}",
+        )
+        for name in ("mm_per_pixel", "scale_unit"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"data.{name} must be positive, not {value}")
         for name in ("train_images", "val_images", "test_images"):
             require(getattr(self, name) > 0, f"data.{name} must be positive, not {getattr(self, name)}")
 
@@ -97,6 +131,7 @@ class KeypointTrainConfig(TrainConfig):
         l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
+        init: folder of a run whose weights to begin with, where names and shapes match; empty for none.
         zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one.
     """
 
@@ -105,6 +140,7 @@ class KeypointTrainConfig(TrainConfig):
     l2_trunk: float = 0.0
     l2_branch: float = 0.0
     l2_mixing: float = 0.0
+    init: str = ""
     zoom_boxes: float = 0.0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from snellen.config.checks import ConfigError, nearest
 from snellen.config.classification import ClassificationConfig
+from snellen.config.denoising import DenoisingConfig
 from snellen.config.gaze import GazeConfig
 from snellen.config.keypoints import KeypointConfig
 from snellen.config.run import RunConfig
@@ -21,6 +22,7 @@ TASKS: dict[str, type[RunConfig]] = {
     "segmentation": SegmentationConfig,
     "super-resolution": SuperResolutionConfig,
     "gaze": GazeConfig,
+    "denoising": DenoisingConfig,
 }
 
 

@@ -16,6 +16,8 @@ from snellen.data.gaze_scene import GazeScenes
 from snellen.data.mask_canvas import LabelBatch, SegmentationCanvas
 from snellen.data.mask_formats import MASK_FORMATS, MaskFormat, build_segmentation
 from snellen.data.masks import LabelMap, MaskImages, SegmentationDataset
+from snellen.data.point_noise import PointBatch, PointCanvas
+from snellen.data.point_sets import PointSet, build_points
 from snellen.data.views import InMemory, Perturbed, Spread
 from snellen.data.wings import Wings
 
@@ -53,6 +55,9 @@ __all__ = [
     "MaskImages",
     "ParquetImages",
     "Perturbed",
+    "PointBatch",
+    "PointCanvas",
+    "PointSet",
     "Sample",
     "SegmentationCanvas",
     "SegmentationDataset",
@@ -64,6 +69,7 @@ __all__ = [
     "build_classification",
     "build_dataset",
     "build_gaze",
+    "build_points",
     "build_segmentation",
     "corrupt",
     "evaluation_loader",

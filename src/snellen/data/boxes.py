@@ -9,7 +9,7 @@ from snellen.keypoints import Keypoints
 
 __all__ = ["BoxRule", "face5_box", "make_box", "square_box"]
 
-BoxRule = Literal["image", "mtfl", "square"]
+BoxRule = Literal["image", "mtfl", "square", "given"]
 
 
 def square_box(keypoints: Keypoints, factor: float) -> Box:
@@ -38,8 +38,28 @@ def face5_box(keypoints: Keypoints, margin: float, width: int, height: int) -> B
     return Box(cx - half, cy - half, cx + half, cy + half).inside(width, height)
 
 
-def make_box(rule: BoxRule, keypoints: Keypoints, scale: float, width: int, height: int) -> Box:
-    """The box of an annotated object by the data configuration's `box` and `box_scale`."""
+def make_box(
+    rule: BoxRule, keypoints: Keypoints, scale: float, width: int, height: int, given: Box | None = None
+) -> Box:
+    """The box of an annotated object by the data configuration's `box` and `box_scale`.
+
+    Args:
+        rule: "image", "mtfl", "square", or "given" for the box that the annotations or a detector gave.
+        keypoints: the object's points.
+        scale: the rule's scale or margin.
+        width: of the image.
+        height: of the image.
+        given: the box of rule "given".
+
+    Raises:
+        ValueError: where the rule has nothing to go by.
+    """
+    if rule == "given":
+        if given is None:
+            raise ValueError(
+                "the object has no box; give every row one (in the annotations or with data.boxes), or set data.box to square"
+            )
+        return given.scaled(scale)
     if rule == "mtfl":
         return face5_box(keypoints, scale, width, height)
     if rule == "square":

@@ -1,21 +1,20 @@
 """From a data configuration to data sets: one place that knows the formats and the splits."""
 
 import re
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from snellen.config import ConfigError, KeypointDataConfig, nearest
 from snellen.data.base import KeypointDataset
 from snellen.data.files import AnnotatedImages, DataError
+from snellen.data.own import read_own, refuse_wrong_unit
 from snellen.data.splits import held_out
 from snellen.data.views import InMemory
 from snellen.data.wings import Wings
-from snellen.keypoints import Normaliser, Schema, get_schema
+from snellen.keypoints import get_schema
 from snellen.keypoints.formats import (
     Annotation,
     AnnotationError,
-    read_csv,
     read_mtfl,
     read_pts_folder,
     read_wflw,
@@ -26,18 +25,21 @@ __all__ = ["SPLITS", "Split", "build_dataset"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
 
+# Published data sets in their own layouts; everything else is a user's own files.
+_PUBLISHED = ("mtfl", "pts", "wflw")
+
 # Wings of different splits come from different seeds, so no image is in two of them.
 _WING_SEEDS = {"train": 1, "val": 2, "test": 3}
 
 
-def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
-    """The data set of one split.
+def build_dataset(config: KeypointDataConfig, split: Split, *, decode: bool = True) -> KeypointDataset:
+    """The data set of one split; without `decode` no pixel is read before a sample is asked for.
 
     Splits: "wings" draws three disjoint sets; "mtfl" takes `training.txt` (of it `val_share` of the *people* are for
     validation, so no person is in both) and `testing.txt`; "pts" takes `train_folders` (of them `val_share` of the
     *photos*: their other faces and mirrored copies stay with them) and the folders of `test_groups`; "wflw" takes its two
-    lists and "csv" `annotations` and `test_annotations`, of the former `val_share` of the files. Shares are drawn by a hash
-    of the name, so a file stays in its split whatever is added or taken away.
+    lists; for all others see `snellen.data.own`. Shares are drawn by a hash of the name, so a file stays in its split
+    whatever is added or taken away.
 
     Raises:
         DataError, AnnotationError: one sentence with file and row.
@@ -53,6 +55,14 @@ def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
     root = Path(config.root)
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder; give the path of the data set")
+    if config.format not in _PUBLISHED:
+        labels, annotations = read_own(config, split)
+        broken = dict(labels.broken)
+        if broken and config.on_error == "raise":
+            raise AnnotationError(f"{next(iter(broken.values()))}; or pass --on-error skip to go on without such files")
+        images = _images(config, annotations, labels.root, labels.source, broken, decode=decode)
+        refuse_wrong_unit(images)
+        return images
     source = _source(config, root, split)
     annotations, broken = _read(config, source, split)
     if split != "test":
@@ -60,6 +70,18 @@ def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
         broken = {file: sentence for file, sentence in broken.items() if _held_out(config, file) == (split == "val")}
         if not annotations:
             raise DataError(f"{source}: the {split} split is empty; change data.val_share or add images")
+    return _images(config, annotations, root, source, broken, decode=decode)
+
+
+def _images(
+    config: KeypointDataConfig,
+    annotations: list[Annotation],
+    root: Path,
+    source: Path,
+    broken: dict[str, str],
+    *,
+    decode: bool,
+) -> AnnotatedImages:
     images = AnnotatedImages(
         annotations,
         root,
@@ -71,7 +93,7 @@ def build_dataset(config: KeypointDataConfig, split: Split) -> KeypointDataset:
         on_error=config.on_error,
         cache_mb=config.cache_mb,
     )
-    if config.on_error == "skip" or images.fits:
+    if decode and (config.on_error == "skip" or images.fits):
         # Finds broken pixels behind good headers now: before anything is written, and before an order is fixed that skips
         # them. Costs nothing where the images stay in memory, since each is decoded once anyway.
         images.decode_all()
@@ -88,13 +110,7 @@ def _source(config: KeypointDataConfig, root: Path, split: Split) -> Path:
         lists = Path("list_98pt_rect_attr_train_test")
         place = root / lists if (root / lists).is_dir() else root / "WFLW_annotations" / lists
         return place / f"list_98pt_rect_attr_{'test' if split == 'test' else 'train'}.txt"
-    if split != "test":
-        return root / config.annotations
-    if config.test_annotations is None:
-        raise ConfigError(
-            "this CSV data has no test split; name its file with data.test_annotations, or use --split val"
-        )
-    return root / config.test_annotations
+    raise TypeError(f"{config.format} has no source of its own")
 
 
 def _read(config: KeypointDataConfig, source: Path, split: Split) -> tuple[list[Annotation], dict[str, str]]:
@@ -105,18 +121,7 @@ def _read(config: KeypointDataConfig, source: Path, split: Split) -> tuple[list[
         return read_mtfl(source, **origin), {}
     if config.format == "wflw":
         return read_wflw(source, **origin), {}
-    if config.format == "pts":
-        return _read_folders(config, source, split, origin)
-    schema = get_schema(config.schema) if config.schema else None
-    annotations = read_csv(source, schema=schema, **origin)
-    found = annotations[0].keypoints.schema
-    try:
-        own = _with_structure(found, config)
-    except ValueError as error:
-        raise ConfigError(f"data.swaps or data.normaliser do not fit {source}: {error}") from None
-    if own == found:
-        return annotations, {}
-    return [replace(a, keypoints=replace(a.keypoints, schema=own)) for a in annotations], {}
+    return _read_folders(config, source, split, origin)
 
 
 def _read_folders(
@@ -144,16 +149,6 @@ def _read_folders(
     if broken and config.on_error == "raise":
         raise AnnotationError(f"{next(iter(broken.values()))}; or pass --on-error skip to go on without such files")
     return annotations, broken
-
-
-def _with_structure(schema: Schema, config: KeypointDataConfig) -> Schema:
-    """The schema with the swap pairs and the normaliser that the configuration gives it."""
-    if config.swaps:
-        schema = replace(schema, swaps=config.swaps)
-    if config.normaliser:
-        start, end = config.normaliser
-        schema = replace(schema, normalisers=(Normaliser(f"{start} to {end}", (start,), (end,)),))
-    return schema
 
 
 def _held_out(config: KeypointDataConfig, file: str) -> bool:

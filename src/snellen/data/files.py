@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from snellen.data.base import Sample
 from snellen.data.boxes import BoxRule, make_box
-from snellen.images import ImageError, image_size, read_image
+from snellen.geometry import Box
+from snellen.images import ImageError, image_size, pixel_spacing, read_image
 from snellen.keypoints.formats import Annotation
 
 __all__ = ["AnnotatedImages", "DataError"]
@@ -59,6 +62,8 @@ class AnnotatedImages:
     ) -> None:
         self.root, self.source, self.channels, self.on_error = Path(root), str(source), channels, on_error
         self.box, self.box_scale = box, box_scale
+        #: (height, width) of each file, from its header.
+        self.sizes: dict[str, tuple[int, int]] = {}
         self._cache: dict[str, Tensor] = {}
         self._room = cache_mb * 1_000_000
         self.skipped: list[str] = list(skipped)
@@ -66,13 +71,14 @@ class AnnotatedImages:
         for annotation in annotations:
             try:
                 height, width = image_size(self.root / annotation.file)
-                make_box(self.box, annotation.keypoints, self.box_scale, width, height)
+                make_box(self.box, annotation.keypoints, self.box_scale, width, height, annotation.box)
             except ImageError as error:
                 self._broken(annotation, error)
             except ValueError as error:
                 self._broken(annotation, ValueError(f"{annotation.file}: {error}"))
             else:
                 kept.append(annotation)
+                self.sizes[annotation.file] = height, width
                 pixels += height * width
         #: Whether all decoded images stay in memory (an estimate where a file holds several objects).
         self.fits = pixels * channels <= self._room
@@ -130,6 +136,22 @@ class AnnotatedImages:
                 positions.setdefault(name, []).append(i)
         return {name: found for name, found in positions.items() if len(found) < len(self.annotations)}
 
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """(n,) millimetres a pixel of each sample, NaN where not known: the annotations' own, else a DICOM's."""
+        known = [a.scale if a.scale is not None else pixel_spacing(self.root / a.file) for a in self.annotations]
+        return np.array([np.nan if scale is None else scale for scale in known], dtype=np.float64)
+
+    def box_of(self, index: int) -> Box:
+        """The region that sample `index` is looked at, from its points and its file's header: no pixel is decoded."""
+        annotation = self.annotations[index]
+        height, width = self.sizes[annotation.file]
+        return make_box(self.box, annotation.keypoints, self.box_scale, width, height, annotation.box)
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(height, width) of the image of sample `index`, from its file's header."""
+        return self.sizes[self.annotations[index].file]
+
     def __len__(self) -> int:
         return len(self.annotations)
 
@@ -140,5 +162,5 @@ class AnnotatedImages:
         except ImageError as error:
             raise DataError(f"{self._place(annotation)}: {error}") from None
         height, width = image.shape[-2:]
-        box = make_box(self.box, annotation.keypoints, self.box_scale, width, height)
+        box = make_box(self.box, annotation.keypoints, self.box_scale, width, height, annotation.box)
         return Sample(image, annotation.keypoints, box, self.names[index])

@@ -2,7 +2,7 @@
 
 import hashlib
 
-__all__ = ["held_out"]
+__all__ = ["held_out", "place_of"]
 
 
 def held_out(name: str, share: float) -> bool:
@@ -13,4 +13,9 @@ def held_out(name: str, share: float) -> bool:
     >>> sum(held_out(f"{i}.png", 0.1) for i in range(1000))
     109
     """
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32 < share
+    return place_of(name) < share
+
+
+def place_of(name: str) -> float:
+    """A number in [0, 1) that a name always has, spread evenly over names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.config import ClassificationConfig
+from snellen.data import ClassificationCanvas, evaluation_loader
 from snellen.data.class_readers import ClassFolders
 from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
@@ -15,6 +16,7 @@ from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
 from snellen.data.files import DataError
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
+from snellen.evaluation.figures_gates import keep_gates
 from snellen.evaluation.history import run_facts
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
@@ -60,6 +62,11 @@ def evaluate_classes(
     predicted = logits.argmax(axis=1)
     robust = class_robustness(classifier, data, config) if robustness else {}
     _record(folder, config, split, data, logits, labels, robust).save(folder / f"predictions-{split}")
+    fit, zoom = classifier.card["fit"], float(classifier.card["zoom"])
+    first = next(
+        iter(evaluation_loader(ClassificationCanvas(ClassPart(data, [0]), classifier.canvas, fit=fit, zoom=zoom), 1))
+    )
+    keep_gates(classifier.model, first.image[0], folder / f"gates-{split}.npz")
     return {
         "flip": classifier.flip,
         **scores.to_dict(),

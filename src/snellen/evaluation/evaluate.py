@@ -9,6 +9,7 @@ from typing import Any
 from snellen.config import (
     ClassificationConfig,
     ConfigError,
+    DenoisingConfig,
     GazeConfig,
     KeypointConfig,
     RunConfig,
@@ -19,6 +20,7 @@ from snellen.config import (
     to_dict,
 )
 from snellen.data import SPLITS
+from snellen.evaluation.joint import Conditions, parse_weight
 from snellen.training.runs import RunFolder, environment, write_atomically
 
 __all__ = ["evaluate_run", "report_run"]
@@ -34,6 +36,9 @@ def evaluate_run(
     flip: bool | None = None,
     decoder: str | None = None,
     corrupted: str | None = None,
+    denoiser: str | Path | None = None,
+    denoiser_weight: float | str | None = None,
+    occlude: bool = False,
 ) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
 
@@ -44,13 +49,22 @@ def evaluate_run(
     config = folder.config()
     if split not in SPLITS:
         raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
-    drawn = isinstance(config, KeypointConfig) and config.data.format == "wings"
+    drawn = isinstance(config, KeypointConfig | DenoisingConfig) and config.data.format == "wings"
     if data is not None and drawn:
         raise ConfigError(f"{folder.path} was trained on drawn wings, which have no folder; leave --data out")
     if decoder is not None and not isinstance(config, KeypointConfig):
         raise ConfigError(f"{folder.path} is of the task {config.task}, which no decoder reads; leave --decoder out")
     if corrupted is not None and not isinstance(config, ClassificationConfig):
         raise ConfigError(f"{folder.path} is of the task {config.task}, not classification; leave --corrupted out")
+    if (denoiser is not None or occlude) and not isinstance(config, KeypointConfig):
+        raise ConfigError(
+            f"{folder.path} is of the task {config.task}, not keypoints; leave --denoiser and --occlude out"
+        )
+    if denoiser is None and denoiser_weight is not None:
+        raise ConfigError(
+            "--denoiser-weight weighs a denoiser's answers; name its run with --denoiser, or leave it out"
+        )
+    conditions = Conditions(None if denoiser is None else str(denoiser), parse_weight(denoiser_weight), occlude)
     asked = {
         "data.root": data,
         "data.on_error": on_error,
@@ -59,23 +73,25 @@ def evaluate_run(
         "evaluate.corrupted": corrupted,
     }
     config = override(to_dict(config), {key: value for key, value in asked.items() if value is not None})
-    scores = _finite(_score(folder, config, split, robustness))
+    scores = _finite(_score(folder, config, split, robustness, conditions))
     result = {
         "run": str(folder.path), "task": config.task, "data": _data_name(config), "split": split, **scores
     }  # fmt: skip
     now = environment()
     text = json.dumps({"scores": result, **now}, indent=1, allow_nan=False)
-    write_atomically(folder / f"evaluation-{split}.json", text + "\n")
+    write_atomically(folder / f"evaluation-{split}{conditions.suffix}.json", text + "\n")
     if split == "test" and not drawn:
         _count_test_look(folder, config, result, now)
     return result
 
 
-def _score(folder: RunFolder, config: RunConfig, split: str, robustness: bool) -> dict[str, Any]:
+def _score(
+    folder: RunFolder, config: RunConfig, split: str, robustness: bool, conditions: Conditions
+) -> dict[str, Any]:
     if isinstance(config, KeypointConfig):
         from snellen.evaluation.keypoints import evaluate_keypoints
 
-        return evaluate_keypoints(folder, config, split, robustness=robustness)
+        return evaluate_keypoints(folder, config, split, robustness=robustness, conditions=conditions)
     if isinstance(config, ClassificationConfig):
         from snellen.evaluation.classes import evaluate_classes
 
@@ -92,6 +108,10 @@ def _score(folder: RunFolder, config: RunConfig, split: str, robustness: bool) -
         from snellen.evaluation.gaze import evaluate_gaze
 
         return evaluate_gaze(folder, config, split)
+    if isinstance(config, DenoisingConfig):
+        from snellen.evaluation.denoising import evaluate_denoising
+
+        return evaluate_denoising(folder, config, split)
     raise TypeError(f"no scoring is known for {type(config).__name__}")
 
 
@@ -118,6 +138,8 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, Any]:
         return "psnr", scores["psnr"]
     if scores["task"] == "gaze":
         return f"error, {scores['unit']}", scores["error"]
+    if scores["task"] == "denoising":
+        return f"nme of changed points / {scores['normaliser']}", scores["nme"]
     return f"nme / {scores['normaliser']}", scores["nme"]
 
 
@@ -140,7 +162,8 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
         "metric": metric,
         "value": value,
         "data": Path(config.data.root or "").name,
-        **{key: result[key] for key in ("flip", "decoder") if key in result},
+        **{key: result[key] for key in ("flip", "decoder", "occluded") if key in result},
+        **({"denoiser": Path(result["denoiser"]["run"]).name} if "denoiser" in result else {}),
     }
     with (ledger / "test-evaluations.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -183,6 +206,11 @@ def _report(run: str | Path, split: str) -> Path:
         from snellen.evaluation.report_gaze import write_gaze_report
 
         return write_gaze_report(GazeRecord.load(found[-1]), folder / "report.html")
+    if isinstance(config, DenoisingConfig):
+        from snellen.evaluation.denoising import DenoisingRecord
+        from snellen.evaluation.report_denoising import write_denoising_report
+
+        return write_denoising_report(DenoisingRecord.load(found[-1]), folder / "report.html")
     from snellen.evaluation.record import EvaluationRecord
     from snellen.evaluation.report_keypoints import write_report
 

@@ -9,11 +9,15 @@ import numpy as np
 from snellen.config import AugmentConfig, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
+from snellen.evaluation.figures_gates import keep_gates
 from snellen.evaluation.groups import group_scores
 from snellen.evaluation.history import read_history
+from snellen.evaluation.joint import Conditions, fit_weight, occluded, paired_gains, plain_gains, three_voices
+from snellen.evaluation.millimetres import millimetre_scores
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
-from snellen.inference import Localiser, Predictions, load_localiser, predict_dataset
+from snellen.inference import Localiser, Predictions, load_joint, load_localiser, predict_dataset
+from snellen.models import JointNet
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder
@@ -76,7 +80,14 @@ def box_jitter(localiser: Localiser, samples: KeypointDataset, config: KeypointC
     return [{"kind": kind, "amount": amount, "nme": value} for kind, amount, value in rows]
 
 
-def evaluate_keypoints(folder: RunFolder, config: KeypointConfig, split: str, *, robustness: bool) -> dict[str, Any]:
+def evaluate_keypoints(
+    folder: RunFolder,
+    config: KeypointConfig,
+    split: str,
+    *,
+    robustness: bool,
+    conditions: Conditions = Conditions(),  # noqa: B008  # frozen
+) -> dict[str, Any]:
     """Score a keypoint run on a split, and keep what its report needs in the run folder.
 
     Args:
@@ -84,19 +95,28 @@ def evaluate_keypoints(folder: RunFolder, config: KeypointConfig, split: str, *,
         config: its configuration, with what the caller asked to be different.
         split: "train", "val" or "test".
         robustness: also measure the error against box shift and scale.
+        conditions: a denoiser to join, and whether parts of the images are hidden.
 
     Returns:
-        The scores of `score`, the box's, the files that were skipped.
+        The scores of `score`, the box's, the files that were skipped; with a denoiser under `denoiser` its weight and the
+        differences to the model without it (`paired_gains`).
     """
-    localiser = load_localiser(folder.path)
-    localiser.flip, localiser.decoder = config.evaluate.flip, config.evaluate.decoder
+    localiser = _localiser(folder, config, conditions)
     samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # the caller checked it
-    changes = config.validation if split == "val" else AugmentConfig()
+    changes = _changes(config, split, conditions)
+    joined: dict[str, Any] = {}
+    if conditions.denoiser is not None:
+        joined = _join(localiser, folder, config, conditions)
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
     scores = score(localiser, predictions, config, _groups(samples))
+    if isinstance(samples, AnnotatedImages):
+        scores |= millimetre_scores(predictions.pred, predictions.true, samples.scales)
+    if joined:
+        joined["gains"] = _gains(localiser, folder, config, samples, changes, predictions)
     jitter = box_jitter(localiser, samples, config) if robustness else []
-    record = _record(folder, config, localiser, samples, predictions, jitter, split)
-    record.save(folder / f"predictions-{split}")
+    record = _record(folder, config, localiser, samples, predictions, jitter, split, changes)
+    record = dataclasses.replace(record, denoiser=joined, occluded=conditions.occlude)
+    record.save(folder / f"predictions-{split}{conditions.suffix}")
     return {
         "flip": localiser.flip,
         "decoder": localiser.decoder,
@@ -104,7 +124,53 @@ def evaluate_keypoints(folder: RunFolder, config: KeypointConfig, split: str, *,
         "box_jitter": jitter,
         "parameters": localiser.card["parameters"],
         "skipped": len(samples.skipped) if isinstance(samples, AnnotatedImages) else 0,
+        **({"denoiser": joined} if joined else {}),
+        **({"occluded": True} if conditions.occlude else {}),
     }
+
+
+def _changes(config: KeypointConfig, split: str, conditions: Conditions) -> AugmentConfig:
+    changes = config.validation if split == "val" else AugmentConfig()
+    return occluded(changes) if conditions.occlude else changes
+
+
+def _localiser(folder: RunFolder, config: KeypointConfig, conditions: Conditions) -> Localiser:
+    if conditions.denoiser is None:
+        localiser = load_localiser(folder.path)
+    else:
+        weight = 1.0 if conditions.weight == "fit" else conditions.weight
+        localiser = load_joint(folder.path, conditions.denoiser, weight=weight)
+    localiser.flip, localiser.decoder = config.evaluate.flip, config.evaluate.decoder
+    return localiser
+
+
+def _join(localiser: Localiser, folder: RunFolder, config: KeypointConfig, conditions: Conditions) -> dict[str, Any]:
+    """Set the weight of the denoiser, fitted on validation images where asked for; what the scores say of it."""
+    assert isinstance(localiser.model, JointNet)  # loaded with a denoiser
+    said: dict[str, Any] = {"run": str(conditions.denoiser), "fitted": conditions.weight == "fit"}
+    if conditions.weight == "fit":
+        images = build_dataset(config.data, "val")
+        localiser.model.weight, curve = fit_weight(localiser, images, config, augment=config.validation)
+        said["curve"] = [{"weight": w, "nme": e} for w, e in curve.items()]
+    return {**said, "weight": localiser.model.weight}
+
+
+def _gains(
+    joint: Localiser,
+    folder: RunFolder,
+    config: KeypointConfig,
+    samples: KeypointDataset,
+    changes: AugmentConfig,
+    predictions: Predictions,
+) -> dict[str, Any]:
+    """The joint model beside the image model alone, on the same images."""
+    alone = _localiser(folder, config, Conditions())
+    p = predict_dataset(alone, samples, batch_size=config.evaluate.batch_size, augment=changes)
+    normaliser = config.evaluate.normaliser or joint.schema.default_normaliser
+    first, second = (
+        image_errors(normalised_errors(of.pred, of.true, joint.schema, normaliser)) for of in (p, predictions)
+    )
+    return plain_gains(paired_gains(first, second))
 
 
 def _groups(samples: KeypointDataset) -> dict[str, list[int]]:
@@ -119,10 +185,10 @@ def _record(
     predictions: Predictions,
     jitter: list[dict[str, Any]],
     split: str,
+    changes: AugmentConfig,
 ) -> EvaluationRecord:
     """Everything the report shows, so that it can be drawn again without the data."""
     p, info = predictions, folder.info()
-    changes = config.validation if split == "val" else AugmentConfig()
     record = EvaluationRecord(
         run=folder.path.name,
         dataset=config.data.format,
@@ -165,6 +231,10 @@ def _record(
     for kind in () if localiser.model.needs_boxes else ("median", "worst"):
         for i in chosen[kind][:1]:
             picture, canvas = canvas_picture(localiser, samples, i, changes)
+            if kind == "median":
+                keep_gates(localiser.model, canvas, folder / f"gates-{split}.npz")
+            if isinstance(localiser.model, JointNet):
+                views.append(three_voices(localiser, samples.names[i], picture, canvas))
             stages, maps = coarse_to_fine(localiser, canvas)
             note = f"The {kind} image; at each stage the branches finer than the one named are switched off."
             views.append(CoarseToFine(samples.names[i], picture, stages, maps, note))

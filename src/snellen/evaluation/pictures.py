@@ -10,6 +10,7 @@ from snellen.config import AugmentConfig
 from snellen.data import CanvasDataset, KeypointDataset
 from snellen.evaluation.record import EvaluationRecord, SampleEntry
 from snellen.inference import Localiser
+from snellen.models import JointNet
 from snellen.models.zoomed import source_probability
 
 __all__ = ["canvas_picture", "choose", "coarse_to_fine", "where_they_differ"]
@@ -49,7 +50,8 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
     Returns:
         Labels of the stages and probabilities (stages, k, h, w), maps that cover the canvas from border to border.
     """
-    model: Any = localiser.model
+    # Of a joint model the image model alone: the structure has no branches.
+    model: Any = localiser.model.image if isinstance(localiser.model, JointNet) else localiser.model
     batch = canvas[None].to(next(model.parameters()).device).contiguous(memory_format=torch.channels_last)
     labels, maps = [], []
     for used, reduction in enumerate(reversed(model.reductions), start=1):

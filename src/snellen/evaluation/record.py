@@ -110,6 +110,8 @@ class EvaluationRecord:
         steps: updates.
         parameters: trained numbers of the model.
         history: rows of metrics.csv: "step", "train/loss", "val/loss", "val/nme" (a fraction), "seconds"; a row may lack keys.
+        denoiser: of a joint model: "run", "weight", "fitted", "gains" over the image model alone (evaluation/joint.py).
+        occluded: whether a black rectangle hid a part of each image.
 
     Raises:
         ValueError: at construction, for shapes that do not fit together.
@@ -142,6 +144,8 @@ class EvaluationRecord:
     steps: int | None = None
     parameters: int | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    denoiser: dict[str, Any] = field(default_factory=dict)
+    occluded: bool = False
 
     def __post_init__(self) -> None:
         n, k = len(self.names), len(self.schema)

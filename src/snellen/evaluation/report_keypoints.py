@@ -12,10 +12,19 @@ from matplotlib.figure import Figure
 from snellen.evaluation import figures, figures_images
 from snellen.evaluation.drawing import svg
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
+from snellen.evaluation.figures_gates import gates_picture
+from snellen.evaluation.joint import VOICES
 from snellen.evaluation.record import EvaluationRecord
 from snellen.evaluation.report_page import Page, Picture, picture, render_page, slug
 from snellen.evaluation.shapes import constant_guess_error
-from snellen.evaluation.tables import group_rows, keypoint_table, normaliser_in_words, normaliser_rows, number
+from snellen.evaluation.tables import (
+    gain_rows,
+    group_rows,
+    keypoint_table,
+    normaliser_in_words,
+    normaliser_rows,
+    number,
+)
 from snellen.training.metrics import KeypointScores
 from snellen.training.runs import write_atomically
 
@@ -33,12 +42,12 @@ def write_report(record: EvaluationRecord, path: str | Path) -> Path:
         The path.
     """
     file = Path(path)
-    write_atomically(file, render_report(record))
+    write_atomically(file, render_report(record, gates_picture(file.with_name(f"gates-{record.split}.npz"))))
     return file
 
 
-def render_report(record: EvaluationRecord) -> str:
-    """The report as HTML text: no scripts, nothing loaded from elsewhere, names escaped."""
+def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str:
+    """The report as HTML text, with `gates` where the network recalibrates: no scripts, nothing loaded from elsewhere."""
     scores = record.scores()
     page = Page(
         run=record.run,
@@ -52,15 +61,19 @@ def render_report(record: EvaluationRecord) -> str:
         parameters=record.parameters,
         canvas=record.canvas_size,
     )
+    views = _stages(record)
     context = {
         "record": record,
+        "gates": gates,
         "scores": scores,
         "of": of_normaliser(record),
         "normaliser_words": normaliser_in_words(record.schema, record.normaliser),
         "headline": _headline(record, scores),
         "figures": _figures(record, scores),
         "gallery": _gallery(record),
-        "stages": _stages(record),
+        "stages": [v for v in views if v["stages"] != VOICES],
+        "voices": [v for v in views if v["stages"] == VOICES],
+        "gains": gain_rows(record),
         "groups": group_rows(record, scores),
         "normalisers": normaliser_rows(record),
         "keypoints": keypoint_table(record, scores),
@@ -177,5 +190,7 @@ def _stages(record: EvaluationRecord) -> list[dict[str, Any]]:
             {"name": _name(record, point), "colour": colour}
             for point, colour in zip(figures_images.shown_points(view), figures_images.POINT_COLOURS, strict=False)
         ]
-        views.append({"name": view.name, "note": view.note, "columns": columns, "points": points})
+        views.append(
+            {"name": view.name, "note": view.note, "columns": columns, "points": points, "stages": view.stages}
+        )
     return views

@@ -15,6 +15,8 @@ def in_words(scores: dict[str, Any]) -> str:
         return _of_pictures(scores)
     if scores["task"] == "gaze":
         return _of_gaze(scores)
+    if scores["task"] == "denoising":
+        return _of_points(scores)
     return _of_keypoints(scores)
 
 
@@ -88,4 +90,43 @@ def _of_keypoints(scores: dict[str, Any]) -> str:
         f"points: median {pixels(scores['point_median_pixels'])}, 95th percentile {pixels(scores['point_p95_pixels'])}; "
         f"confidence is off by {_percent(scores['calibration_error'], 1)} (expected calibration error)"
         + (f"\ngroups: {of_groups}" if of_groups else "")
+        + _of_millimetres(scores.get("millimetres"))
+        + _of_denoiser(scores)
+    )
+
+
+def _of_millimetres(scores: dict[str, Any] | None) -> str:
+    if not scores:
+        return ""
+    low, high = scores["interval"]
+    within = ", ".join(f"{limit} mm {_percent(share, 1)}" for limit, share in scores["success"].items())
+    return (
+        f"\nmean radial error {scores['mean_radial_error']:.2f} mm (95 % interval {low:.2f} to {high:.2f}) on "
+        f"{scores['images']} images of known scale; points within {within}"
+    )
+
+
+def _of_denoiser(scores: dict[str, Any]) -> str:
+    hidden = "\na black rectangle hides a part of every image" if scores.get("occluded") else ""
+    if "denoiser" not in scores:
+        return hidden
+    joined = scores["denoiser"]
+    how = "fitted on validation images" if joined["fitted"] else "given"
+    lines = [f"{hidden}\nwith the denoiser {joined['run']}, weight {joined['weight']:g} ({how}):"]
+    for name, gain in joined["gains"].items():
+        low, high = (f"{100 * v:+.2f}" for v in gain["interval"])
+        lines.append(
+            f"{name}, {gain['images']} images: {_percent(gain['first'])} without it, {_percent(gain['second'])} with it; "
+            f"difference {100 * gain['difference']:+.2f} points (95 % interval {low} to {high})"
+        )
+    return "\n  ".join(lines)
+
+
+def _of_points(scores: dict[str, Any]) -> str:
+    low, high = (_percent(v) for v in scores["interval"])
+    return (
+        f"{scores['data']} {scores['split']}, {scores['images']} objects: points that were changed are put back to within "
+        f"{_percent(scores['nme'])} of {scores['normaliser']} on average (95 % interval {low} to {high}), "
+        f"{_percent(scores['noise_nme'])} before; surprise of the truth {scores['nats']:.2f} nats a point, "
+        f"{scores['uniform_nats']:.2f} for a blind guess"
     )

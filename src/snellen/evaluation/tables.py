@@ -11,7 +11,7 @@ from snellen.evaluation.record import EvaluationRecord
 from snellen.keypoints.schema import Schema
 from snellen.training.metrics import KeypointScores, point_errors
 
-__all__ = ["group_rows", "keypoint_table", "normaliser_in_words", "normaliser_rows", "number"]
+__all__ = ["gain_rows", "group_rows", "keypoint_table", "normaliser_in_words", "normaliser_rows", "number"]
 
 
 def normaliser_in_words(schema: Schema, name: str) -> str:
@@ -69,6 +69,24 @@ def group_rows(record: EvaluationRecord, scores: KeypointScores) -> list[dict[st
         }
         for name, part in parts.items()
     ]
+
+
+def gain_rows(record: EvaluationRecord) -> list[dict[str, str]]:
+    """The joint model beside the image model alone, on all images and the hardest; empty without a denoiser."""
+    rows = []
+    for name, gain in record.denoiser.get("gains", {}).items():
+        first, second = (number(float(display(record, gain[key]))) for key in ("first", "second"))
+        low, high, difference = (float(display(record, v)) for v in (*gain["interval"], gain["difference"]))
+        rows.append(
+            {
+                "name": f"{name}, {gain['images']:,}",
+                "first": f"{first} {unit(record)}",
+                "second": f"{second} {unit(record)}",
+                "difference": f"{difference:+.2f}",
+                "interval": f"{low:+.2f} to {high:+.2f}",
+            }
+        )
+    return rows
 
 
 def keypoint_table(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any]:

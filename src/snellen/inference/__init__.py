@@ -3,10 +3,11 @@
 from snellen.inference.classifier import ClassAnswer, Classifier
 from snellen.inference.enlarger import Enlarger
 from snellen.inference.gazer import GazeAnswer, Gazer
-from snellen.inference.loading import load, load_localiser
+from snellen.inference.loading import load, load_denoiser, load_joint, load_localiser
 from snellen.inference.localiser import Localiser
 from snellen.inference.predictions import Predictions, predict_dataset
 from snellen.inference.segmenter import Segmenter
+from snellen.inference.structure import StructureModel
 from snellen.inference.tiles import Segmentation
 
 __all__ = [
@@ -19,7 +20,10 @@ __all__ = [
     "Predictions",
     "Segmentation",
     "Segmenter",
+    "StructureModel",
     "load",
+    "load_denoiser",
+    "load_joint",
     "load_localiser",
     "predict_dataset",
 ]

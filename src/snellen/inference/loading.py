@@ -14,16 +14,17 @@ from snellen.inference.enlarger import Enlarger
 from snellen.inference.gazer import Gazer
 from snellen.inference.localiser import Localiser
 from snellen.inference.segmenter import Segmenter
-from snellen.models import ClassNet, GazeNet, LabelNet, SuperResolver, create_model
+from snellen.inference.structure import StructureModel, refuse_other_points
+from snellen.models import ClassNet, Denoiser, GazeNet, JointNet, LabelNet, SuperResolver, create_model
 
-__all__ = ["load", "load_localiser"]
+__all__ = ["load", "load_denoiser", "load_joint", "load_localiser"]
 
 log = logging.getLogger("snellen")
 
 
 def load(
     path: str | Path, device: str | torch.device | None = None
-) -> Localiser | Classifier | Segmenter | Enlarger | Gazer:
+) -> Localiser | Classifier | Segmenter | Enlarger | Gazer | StructureModel:
     """Load a trained model from its run folder.
 
     Args:
@@ -32,7 +33,7 @@ def load(
 
     Returns:
         What uses the model on images: a `Localiser` for keypoints, a `Classifier` for classes, a `Segmenter` for label
-        maps, an `Enlarger` for super-resolution, a `Gazer` for gaze.
+        maps, an `Enlarger` for super-resolution, a `Gazer` for gaze, a `StructureModel` for denoising.
 
     Raises:
         ConfigError: where the folder is no finished run, or its weights do not fit.
@@ -65,6 +66,8 @@ def load(
         return Enlarger(model, card)
     if isinstance(model, GazeNet):
         return Gazer(model, card)
+    if isinstance(model, Denoiser):
+        return StructureModel(model, card)
     return Segmenter(model, card) if isinstance(model, LabelNet) else Localiser(model, card)
 
 
@@ -74,3 +77,51 @@ def load_localiser(path: str | Path, device: str | torch.device | None = None) -
     if not isinstance(loaded, Localiser):
         raise ConfigError(f"{path} finds no keypoints, it is a model for {loaded.card['task']}; give another run")
     return loaded
+
+
+def load_denoiser(path: str | Path, device: str | torch.device | None = None) -> StructureModel:
+    """As `load`, but refuses (ConfigError) what is no denoiser."""
+    loaded = load(path, device)
+    if not isinstance(loaded, StructureModel):
+        raise ConfigError(
+            f"{path} is no denoiser, it is a model for {loaded.card['task']}; give a run of the task denoising"
+        )
+    return loaded
+
+
+def load_joint(
+    path: str | Path, denoiser: str | Path, *, weight: float = 1.0, device: str | torch.device | None = None
+) -> Localiser:
+    """A keypoint model joined with a denoiser (`JointNet`), to be used as any `Localiser`.
+
+    Args:
+        path: run of the keypoint model.
+        denoiser: run of the denoiser.
+        weight: of the denoiser's logits beside the image model's; 1 is the paper's (rcn.md 2.8).
+        device: as for `load`.
+
+    Raises:
+        ConfigError: for runs of other tasks, other points, or canvases of other proportions.
+    """
+    localiser, structure = load_localiser(path, device), load_denoiser(denoiser, device)
+    refuse_other_points(structure.schema, localiser.schema, f"the answers of {path}")
+    (height, width), (own_height, own_width) = localiser.canvas, structure.canvas
+    if height * own_width != width * own_height:
+        raise ConfigError(
+            f"{denoiser} was trained on a canvas of {[own_height, own_width]} and {path} on {[height, width]}, of other "
+            "proportions; train the denoiser with data.canvas of the keypoint model"
+        )
+    if height % localiser.stride or width % localiser.stride:
+        raise ConfigError(
+            f"the heatmaps of {path} have {localiser.stride} pixels a cell, which does not divide {[height, width]}, "
+            "so they reach past what a denoiser knows; train it with a canvas of whole cells"
+        )
+    rules = [tuple(card.get("box", {}).values()) for card in (localiser.card, structure.card)]
+    if rules[0] != rules[1]:
+        log.warning("%s looks at boxes %s and %s at %s; a denoiser is best trained on the boxes of the keypoint model",
+                    path, rules[0], denoiser, rules[1])  # fmt: skip
+    try:
+        localiser.model = JointNet(localiser.model, structure.model, weight).eval()  # type: ignore[arg-type]  # not joined yet
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return localiser

@@ -13,7 +13,7 @@ from snellen.geometry import Box, Matrix, box_map, transform_points, warp
 from snellen.inference.pictures import Picture, as_list, image_tensor
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.codecs import Decoded, Decoder
-from snellen.models import KeypointNet, KeypointOutput
+from snellen.models import JointNet, KeypointNet, KeypointOutput
 from snellen.models.zoomed import decode_output
 
 __all__ = ["Localiser"]
@@ -25,7 +25,7 @@ class Localiser:
     """A model, its schema and its preprocessing.
 
     Attributes:
-        model: answers heatmaps for canvases (b, c, h, w) in 0..255.
+        model: answers heatmaps for canvases (b, c, h, w) in 0..255; a `JointNet` where a denoiser was joined.
         stride: side of a heatmap's cell in canvas pixels.
         schema: the points.
         canvas: (height, width) in pixels of what the model sees.
@@ -33,8 +33,9 @@ class Localiser:
         card: model.json: choices, decoder, box rule, recipe.
     """
 
-    def __init__(self, model: KeypointNet, card: dict[str, Any]) -> None:
-        self.model, self.card = model.eval(), card
+    def __init__(self, model: KeypointNet | JointNet, card: dict[str, Any]) -> None:
+        self.model: KeypointNet | JointNet = model.eval()
+        self.card = card
         self.schema = Schema.from_dict(card["schema"])
         self.canvas: tuple[int, int] = (int(card["canvas"][0]), int(card["canvas"][1]))
         self.channels: int = card["channels"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from snellen.layers.lift import Bands, lift_down, lift_up
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
+    from snellen.layers.recalibrate import MultiScaleRecalibration, multi_scale_recalibrate
     from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes
     from snellen.layers.zoom_back import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
     from snellen.layers.zoom_grid import ZoomGrid, magnification, uniform_grid
@@ -30,6 +31,7 @@ __all__ = [
     "LiftUp2d",
     "LiftUp3d",
     "LocalContrastNorm",
+    "MultiScaleRecalibration",
     "ZoomGrid",
     "auxiliary_losses",
     "follow_saliency",
@@ -37,6 +39,7 @@ __all__ = [
     "lift_up",
     "magnification",
     "mean_saliency",
+    "multi_scale_recalibrate",
     "saliency_from_boxes",
     "saliency_to_grid",
     "uniform_grid",
@@ -54,6 +57,7 @@ _HOME = {
     **dict.fromkeys(("LiftDown1d", "LiftDown2d", "LiftDown3d"), "lift_pool"),
     **dict.fromkeys(("LiftUp1d", "LiftUp2d", "LiftUp3d"), "lift_unpool"),
     "LocalContrastNorm": "contrast",
+    **dict.fromkeys(("MultiScaleRecalibration", "multi_scale_recalibrate"), "recalibrate"),
     "auxiliary_losses": "auxiliary",
     **dict.fromkeys(("follow_saliency", "mean_saliency", "saliency_from_boxes"), "saliency"),
     **dict.fromkeys(("unzoom", "unzoom_boxes", "unzoom_points", "zoom_boxes", "zoom_points"), "zoom_back"),

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.layers.lift_pool import LiftNet
+from snellen.layers.recalibrate import MultiScaleRecalibration
 from snellen.layers.recombine import LearnedUpsample
 from snellen.models.outputs import KeypointOutput
 from snellen.models.preprocess import Contrast, Preprocess
@@ -152,7 +153,7 @@ def draw_weights(module: nn.Module) -> None:
             nn.init.uniform_(part.weight, -bound, bound)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.BatchNorm2d | LearnedUpsample | LiftNet):
+        elif isinstance(part, nn.BatchNorm2d | LearnedUpsample | LiftNet | MultiScaleRecalibration):
             part.reset_parameters()
 
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from snellen.models.aggregate import AGGREGATES
 from snellen.models.preprocess import CONTRASTS
+from snellen.models.recalibration import RECALIBRATIONS, check_recalibration
 from snellen.models.trunk import TOPOLOGIES, TRUNK_POOLS
 from snellen.models.unpooling import UNPOOLS
 from snellen.models.zoom_names import ZOOMS, resolve_zoom
@@ -60,6 +61,8 @@ CHOICES: dict[str, tuple[Any, Values]] = {
     "pool": ("max", ("own", *TRUNK_POOLS)),
     "pool_options": ({}, (_options, "a group of the pooling's options, e.g. {kernel_size: 3}")),
     "unpool": ("nearest", UNPOOLS),
+    "recalibrate": ("none", RECALIBRATIONS),
+    "recalibrate_options": ({}, (_options, "a group of the block's options, e.g. {grids: [1, 2]}")),
     "zero_nonmax": (False, (False, True)),
     "norm": ("none", ("none", "batch")),
     "channels": (1, (1, 3)),
@@ -132,6 +135,7 @@ def resolve_choices(given: Mapping[str, Any]) -> dict[str, Any]:
     else:
         _resolve_papers(choices)
     _resolve_pooling(choices)
+    _resolve_recalibration(choices)
     choices["zoom_options"] = resolve_zoom(choices["zoom"], choices["zoom_options"], task="keypoints")
     choices["width"] = float(choices["width"])
     return choices
@@ -162,6 +166,14 @@ def _resolve_pooling(choices: dict[str, Any]) -> None:
     elif unpool == "learned" and (timm or choices["aggregate"] == "fpn") and choices["aggregate"] != "unet":
         beside = aggregate if choices["aggregate"] == "fpn" else backbone
         _refuse(choices, "unpool", beside, "only U-Nets and the papers' Recombinator Networks learn it")
+
+
+def _resolve_recalibration(choices: dict[str, Any]) -> None:
+    choices["recalibrate_options"] = dict(choices["recalibrate_options"])
+    try:
+        check_recalibration(choices["recalibrate"], choices["recalibrate_options"])
+    except ValueError as error:
+        raise UnknownChoiceError(str(error)) from None
 
 
 def _resolve_pyramid(choices: dict[str, Any]) -> None:

@@ -14,10 +14,13 @@ from jaxtyping import Num
 from torch import Tensor, nn
 
 from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
-from snellen.models.cifar_nets import VGG, CifarResNet, cifar_densenet, cifar_mobilenet, cifar_resnet18
+from snellen.models.cifar_dense import CifarDenseNet
+from snellen.models.cifar_nets import VGG, CifarResNet, cifar_densenet, cifar_mobilenet, cifar_resnet18, scaled
 from snellen.models.outputs import ClassOutput
 from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS, Contrast, Preprocess
+from snellen.models.recalibrate_own import recalibrate_classifier
+from snellen.models.recalibration import RECALIBRATIONS, check_recalibration
 from snellen.models.surgery import replace_pooling
 from snellen.models.timm_weights import find_timm, timm_weights
 from snellen.models.zoom_names import resolve_zoom
@@ -32,9 +35,13 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 1.0},
     "mobilenetv2": {"width": 1.0},
     "densenet": {"depth": 100, "width": 1.0},
+    "densenet-plain": {"depth": 40, "width": 1.0},
     "timm": {"pretrained": False},
 }
-_SHARED: dict[str, Any] = {"channels": 3, "contrast": "fixed", "pool": "own", "pool_options": {}}
+_SHARED: dict[str, Any] = {"channels": 3, "contrast": "fixed", "pool": "own", "pool_options": {}} | {
+    "recalibrate": "none",
+    "recalibrate_options": {},
+}
 _ZOOM: dict[str, Any] = {"zoom": "none", "zoom_options": {}}
 
 #: Name -> family, and what differs from its defaults.
@@ -48,13 +55,18 @@ _PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "mobilenetv2": ("mobilenetv2", {}),
     "densenet": ("densenet", {}),  # Huang et al. 2017, table 2: DenseNet-BC, L=100, k=12, 0.8 M
     "densenet40": ("densenet", {"depth": 40}),
+    "densenet40-plain": ("densenet-plain", {}),  # ibid.: DenseNet, L=40, k=12, 1.0 M
 }
 
 #: What surgery replaces, where it differs from its default: DenseNet halves by average pooling alone; a narrow ResNet's
 #: convolution of four channels looks like a stem to surgery, while its true stem has stride 1.
-_WHERE: dict[str, tuple[str, ...]] = {"densenet": ("avg",), "resnet": ("max", "conv", "shortcut", "stem")}
+_WHERE: dict[str, tuple[str, ...]] = {
+    "densenet": ("avg",),
+    "densenet-plain": ("avg",),
+    "resnet": ("max", "conv", "shortcut", "stem"),
+}
 #: Halvings of each family round down, so below this side a map would be empty; timm's networks say it themselves.
-_MINIMUM = {"vgg13": 32, "densenet": 4}
+_MINIMUM = {"vgg13": 32, "densenet": 4, "densenet-plain": 4}
 
 
 def _number(value: Any) -> bool:
@@ -101,7 +113,8 @@ def classifier_choices(name: str, **choices: Any) -> dict[str, Any]:
         defaults["contrast"] = "imagenet"
     resolved = defaults | choices
     pools = (*POOLS,) if family == "vgg13" else ("own", *POOLS)
-    for key, known in (("pool", pools), ("contrast", CONTRASTS), ("norm", ("batch", "none"))):
+    named = (("pool", pools), ("contrast", CONTRASTS), ("norm", ("batch", "none")), ("recalibrate", RECALIBRATIONS))
+    for key, known in named:
         if key in resolved and resolved[key] not in known:
             raise UnknownChoiceError(
                 f"{key}={resolved[key]!r} is not possible with classifier {name!r}; {nearest(str(resolved[key]), known)}; "
@@ -115,6 +128,11 @@ def classifier_choices(name: str, **choices: Any) -> dict[str, Any]:
         raise UnknownChoiceError(
             f"pool_options={resolved['pool_options']!r} makes no sense with pool='own'; choose a pool, or leave it out"
         )
+    try:
+        check_recalibration(resolved["recalibrate"], resolved["recalibrate_options"])
+    except ValueError as error:
+        raise UnknownChoiceError(str(error)) from None
+    resolved["recalibrate_options"] = dict(resolved["recalibrate_options"])
     if "width" in resolved:
         resolved["width"] = float(resolved["width"])
     resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="classification")
@@ -137,8 +155,11 @@ def create_classifier(name: str, classes: int, *, load_pretrained: bool = True, 
                           Other than "own" goes into VGG's five pools, DenseNet's transitions, and elsewhere, by
                           `replace_pooling`, into max-pools, strided convolutions and shortcuts, not the stem's convolution
             pool_options  of the pooling, e.g. {"kernel_size": 3} for "lift", see `make_pool`
+            recalibrate   "none" | "ms-sar" | "se" | "eca" and other attention blocks of timm, in residual and dense blocks and
+                          behind VGG's levels, see models/recalibration.py
+            recalibrate_options  of the block, e.g. {"grids": [1, 2]}
             width         multiplier of all channels (DenseNet: of the growth rate); not with timm
-            depth         layers of resnet20, 32, 56 (6n + 2) and DenseNet (6n + 4)
+            depth         layers of resnet20, 32, 56 (6n + 2) and DenseNet (6n + 4, plain 3n + 4)
             norm          "batch" | "none"; VGG only
             pretrained    False | True | the path of a .safetensors file; timm only, see `TimmTrunk`
             zoom          "none" | "uniform" | "saliency" | ...: what the network sees of the canvas, see models/zoomers.py
@@ -165,6 +186,8 @@ def create_classifier(name: str, classes: int, *, load_pretrained: bool = True, 
             net = _timm(name.removeprefix("timm:"), classes, resolved, load_pretrained)
         else:
             net = _build(family, classes, resolved)
+        if resolved["recalibrate"] != "none":
+            recalibrate_classifier(net, resolved["recalibrate"], resolved["channels"], resolved["recalibrate_options"])
         if family != "vgg13" and resolved["pool"] != "own":
             # 64 pixels: an example that the deepest of timm's networks takes, at a twelfth of the cost of the usual 224.
             example = torch.zeros(1, resolved["channels"], 64, 64)
@@ -252,6 +275,9 @@ def _build(family: str, classes: int, choices: Mapping[str, Any]) -> nn.Module:
         return CifarResNet(classes=classes, **take(("depth", "channels", "width")))
     if family == "densenet":
         return cifar_densenet(classes, **take(("depth", "channels", "width")))
+    if family == "densenet-plain":
+        growth = scaled(12, choices["width"])
+        return CifarDenseNet(classes, growth=growth, **take(("depth", "channels")))
     make = cifar_resnet18 if family == "resnet18" else cifar_mobilenet
     return make(classes, **take(("channels", "width")))
 

@@ -14,6 +14,8 @@ from typing import Any
 from snellen.models.base import KeypointNet
 from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
 from snellen.models.classifiers import ClassNet, classifier_choices, create_classifier, list_classifiers
+from snellen.models.denoiser_presets import create_denoiser, denoiser_choices, list_denoisers
+from snellen.models.denoisers import Denoiser
 from snellen.models.gaze_nets import GazeNet, create_gaze_net, gaze_choices, list_gaze_nets
 from snellen.models.keypoint_models import create_keypoint_model, keypoint_model_choices, list_keypoint_models
 from snellen.models.label_net import LabelNet
@@ -31,6 +33,7 @@ def _names() -> dict[str, str]:
         **dict.fromkeys(list_segmenters(), "segmentation"),
         "superres": "super-resolution",
         **dict.fromkeys(list_gaze_nets(), "gaze"),
+        **dict.fromkeys(list_denoisers(), "denoising"),
     }
 
 
@@ -39,7 +42,8 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
 
     Args:
         pattern: with * and ?.
-        task: "keypoints", "classification", "segmentation", "super-resolution" or "gaze"; by default models of every task.
+        task: "keypoints", "classification", "segmentation", "super-resolution", "gaze" or "denoising"; by default
+            models of every task.
 
     >>> list_models("sumnet*")
     ['sumnet5', 'sumnet68']
@@ -80,6 +84,8 @@ def model_choices(name: str, **choices: Any) -> dict[str, Any]:
         return enlarger_choices(**choices)
     if task == "gaze":
         return gaze_choices(name, **choices)
+    if task == "denoising":
+        return denoiser_choices(name, **choices)
     classes = choices.pop("classes", None)
     resolved = (segmenter_choices if task == "segmentation" else classifier_choices)(name, **choices)
     return resolved if classes is None else {"classes": classes, **resolved}
@@ -87,7 +93,7 @@ def model_choices(name: str, **choices: Any) -> dict[str, Any]:
 
 def create_model(
     name: str, *, load_pretrained: bool = True, **choices: Any
-) -> KeypointNet | ClassNet | LabelNet | SuperResolver | GazeNet:
+) -> KeypointNet | ClassNet | LabelNet | SuperResolver | GazeNet | Denoiser:
     """Build a model with fresh weights, but for pretrained ones.
 
     Args:
@@ -97,7 +103,7 @@ def create_model(
         choices: changes to the preset: those of `snellen.models.create_keypoint_model` for keypoints, those of
             `snellen.models.create_classifier` for classes and of `snellen.models.create_segmenter` for the labels of pixels,
             where `classes` says how many there are; the arguments of `SuperResolver` for "superres"; those of
-            `snellen.models.create_gaze_net` for gaze.
+            `snellen.models.create_gaze_net` for gaze and of `snellen.models.create_denoiser` for denoisers.
 
     Returns:
         The model; `model.choices` holds every choice as resolved, ``create_model(name, **model.choices)`` builds it again.
@@ -117,6 +123,8 @@ def create_model(
         return create_enlarger(**choices)
     if task == "gaze":
         return create_gaze_net(name, load_pretrained=load_pretrained, **choices)
+    if task == "denoising":
+        return create_denoiser(name, **choices)
     if "classes" not in choices:
         raise UnknownChoiceError(f"model {name!r} needs classes=N, the number of classes")
     if task == "segmentation":

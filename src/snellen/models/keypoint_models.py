@@ -13,6 +13,7 @@ from typing import Any
 from snellen.models.base import KeypointNet, draw_weights
 from snellen.models.choices import UnknownChoiceError, UnknownModelError, is_pyramid, nearest, resolve_choices
 from snellen.models.pyramid import Pyramid, PyramidNet
+from snellen.models.recalibrate_own import recalibrate_keypoint_net
 from snellen.models.recombinator import RCN
 from snellen.models.sumnet import SumNet
 from snellen.models.trunk import TOPOLOGIES, Trunk, scaled_widths
@@ -101,6 +102,8 @@ def create_keypoint_model(name: str, *, load_pretrained: bool = True, **choices:
             unpool       "nearest" | "bilinear" | "learned" | "max" | "lift": how coarse maps come up, see
                          models/unpooling.py; by default "nearest", with "unet" "learned", its up-convolution. "learned" on
                          the papers' recombine and "unet"; "max" and "lift" on the papers' trunks, with the same pool
+            recalibrate  "none" | "ms-sar" | "se" | "eca" and other attention blocks of timm, see models/recalibration.py
+            recalibrate_options  of the block, e.g. {"grids": [1, 2]}
             zero_nonmax  concatenate only the maxima of 2x2 windows; the papers' recombine with pool "max" only
             norm         "none" | "batch"; with timm "batch" by default, and of what is added to the backbone
             channels     1 | 3: what the network sees, whatever the canvas has
@@ -130,6 +133,9 @@ def create_keypoint_model(name: str, *, load_pretrained: bool = True, **choices:
     resolved = keypoint_model_choices(name, **choices)
     try:
         model = _pyramid_net(resolved, load_pretrained) if is_pyramid(resolved) else _papers_net(resolved)
+        if resolved["recalibrate"] != "none":
+            model.choices = resolved
+            recalibrate_keypoint_net(model, resolved["recalibrate"], resolved["recalibrate_options"])
     except ValueError as error:
         raise UnknownChoiceError(f"model {name!r}: {error}") from None
     if resolved["zoom"] != "none":

@@ -13,6 +13,8 @@ from snellen.models.choices import UnknownChoiceError, UnknownModelError, neares
 from snellen.models.label_net import LabelNet
 from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS
+from snellen.models.recalibrate_own import recalibrate_segnet
+from snellen.models.recalibration import RECALIBRATIONS, check_recalibration
 from snellen.models.segnet import CURES, ENCODERS, UNPOOLS, SegNet
 from snellen.models.smp import SMP_DECODERS, SmpNet
 from snellen.models.zoom_names import resolve_zoom
@@ -40,6 +42,8 @@ _DEFAULTS: dict[str, Any] = {
     "pool": None,
     "unpool": None,
     "pool_options": {},
+    "recalibrate": "none",
+    "recalibrate_options": {},
     "cure": "none",
     "channels": 3,
     "contrast": "fixed",
@@ -53,6 +57,7 @@ _SEGNET_ONLY = {
     "width": "its widths are its encoder's; take another encoder, or features",
     "unpool": "it enlarges by interpolation; only SegNet has a choice",
     "cure": "it does not unpool; only SegNet has a choice",
+    "recalibrate": "its encoder is not ours; put blocks in by snellen.add_recalibration",
 }
 
 
@@ -91,6 +96,12 @@ def segmenter_choices(name: str, **choices: Any) -> dict[str, Any]:
         raise UnknownChoiceError(f"channels={resolved['channels']!r} is not possible; give 1 (grey) or 3 (colour)")
     _resolve_numbers(resolved)
     resolved["pool_options"] = _plain_options(resolved["pool_options"])
+    _one_of("recalibrate", resolved["recalibrate"], RECALIBRATIONS)
+    try:
+        check_recalibration(resolved["recalibrate"], resolved["recalibrate_options"])
+    except ValueError as error:
+        raise UnknownChoiceError(str(error)) from None
+    resolved["recalibrate_options"] = dict(resolved["recalibrate_options"])
     resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="segmentation")
     if resolved["decoder"] == "segnet":
         _resolve_segnet(resolved)
@@ -115,6 +126,8 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
             pool          "max" | "avg" | "blur" | "dwt" | "lift"; U-Net also "own", its encoder's and its default
             unpool        "max" | "lift" | "nearest" | "bilinear"; SegNet only, by default what fits the pool
             pool_options  of the pooling, see models/pooling.py
+            recalibrate   "none" | "ms-sar" | "se" | "eca" and other attention blocks of timm, behind each stage of SegNet
+            recalibrate_options  of the block, e.g. {"grids": [1, 2]}
             cure          "none" | "norm" | "conv", of the checkerboard; SegNet only
             channels      1 | 3: what the network sees, whatever the canvas has
             contrast      "fixed" | "imagenet" | "image" | "lcn": how the canvas is normalised
@@ -153,7 +166,10 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
 def _build(classes: int, choices: Mapping[str, Any]) -> LabelNet:
     if choices["decoder"] == "segnet":
         own = ("encoder", "width", "pool", "unpool", "pool_options", "cure", "channels", "contrast")
-        return SegNet(classes, **{key: choices[key] for key in own})
+        net = SegNet(classes, **{key: choices[key] for key in own})
+        if choices["recalibrate"] != "none":
+            recalibrate_segnet(net, choices["recalibrate"], choices["recalibrate_options"])
+        return net
     package = ("decoder", "encoder", "features", "pool", "pool_options", "channels", "contrast")
     return SmpNet(classes, **{key: choices[key] for key in package})
 

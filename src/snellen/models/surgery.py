@@ -1,5 +1,6 @@
 """Put a layer into somebody else's network: exchange its poolings and strided convolutions, and take them back.
 
+>>> import torch
 >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
 >>> changes = replace_pooling(net, "blur", verbose=False)
 >>> [c.name for c in changes.changes], net(torch.zeros(1, 3, 33, 40)).shape
@@ -13,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from snellen.models.foreign import count_macs, count_parameters, example_of, put_in_place, run_once
 from snellen.models.halving import Halved, pair, sides_of
 from snellen.models.pooling import POOLS, make_pool
 
@@ -69,7 +69,7 @@ class Surgery:
         for change in self.changes:
             if isinstance(change.old, nn.Conv2d):
                 change.old.stride = self._strides[change.name]
-            _set(self.model, change.new, change.old)
+            put_in_place(self.model, change.new, change.old)
         self.changes.clear()
 
     def __str__(self) -> str:
@@ -137,8 +137,8 @@ def replace_pooling(
             f"nothing in {type(model).__name__} is replaced{reasons}; layers of stride 2 are: {found or 'none'}; "
             f"choose by where=, kinds {', '.join(KINDS)} or patterns of names"
         )
-    image = example if example is not None else _example(model)
-    before = _count(model), _macs(model, image)
+    image = example if example is not None else example_of(model)
+    before = count_parameters(model), count_macs(model, image)
     surgery = Surgery(model, [], skipped, (0, 0), None)
     poolings = [name for name, _, module in chosen if not isinstance(module, nn.Conv2d)]
     channels = _channels(model, image, poolings)
@@ -151,9 +151,9 @@ def replace_pooling(
         if isinstance(module, nn.Conv2d):
             surgery._strides[name] = (module.stride[0], module.stride[1])
         new = _make(module, kind, with_, next(iter(channels.get(name, {0}))), reference, options).train(module.training)
-        _set(model, module, new)
+        put_in_place(model, module, new)
         surgery.changes.append(Change(name, kind, module, new))
-    after = _count(model), _macs(model, image)
+    after = count_parameters(model), count_macs(model, image)
     surgery.parameters = before[0], after[0]
     if before[1] is not None and after[1] is not None:
         surgery.macs = before[1], after[1]
@@ -203,49 +203,6 @@ def _make(
     return Halved(pool, sides, module, pool_first=first)
 
 
-def _set(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` wherever `old` stands: a module may have several names."""
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module is old and not any(parent is new for parent in _parents(model, name)):
-            model.set_submodule(name, new)
-
-
-def _parents(model: nn.Module, name: str) -> list[nn.Module]:
-    parts = name.split(".")[:-1]
-    return [model.get_submodule(".".join(parts[: i + 1])) for i in range(len(parts))]
-
-
-def _example(model: nn.Module) -> Tensor:
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    parameter = next(model.parameters(), torch.empty(0))
-    channels = first.in_channels if first is not None else 3
-    return torch.zeros(1, channels, 224, 224, device=parameter.device, dtype=parameter.dtype)
-
-
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
-
-
-def _run(model: nn.Module, image: Tensor) -> None:
-    """A forward pass that leaves no trace: in eval mode, every module's mode restored."""
-    modes = {m: m.training for m in model.modules()}
-    try:
-        with torch.no_grad():
-            model.eval()(image)
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
-
-
-def _macs(model: nn.Module, image: Tensor) -> int | None:
-    try:
-        with FlopCounterMode(display=False) as counter:
-            _run(model, image)
-    except (RuntimeError, ValueError, AssertionError, TypeError):
-        return None  # the network wants another input: the exchange itself needs none
-    return int(counter.get_total_flops()) // 2
-
-
 def _channels(model: nn.Module, image: Tensor, names: Sequence[str]) -> dict[str, set[int]]:
     """Channels that arrive at poolings, which do not say it themselves: seen by running the example."""
     seen: dict[str, set[int]] = {}
@@ -257,7 +214,7 @@ def _channels(model: nn.Module, image: Tensor, names: Sequence[str]) -> dict[str
     ]
     try:
         if names:
-            _run(model, image)
+            run_once(model, image)
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise ValueError(
             f"{type(model).__name__} cannot be run on an input of shape {tuple(image.shape)} "

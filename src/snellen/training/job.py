@@ -8,6 +8,7 @@ import torch
 from snellen.config import (
     ClassificationConfig,
     ConfigError,
+    DenoisingConfig,
     GazeConfig,
     KeypointConfig,
     RunConfig,
@@ -56,7 +57,8 @@ def make_model(config: RunConfig, *, load_pretrained: bool, **answers: Any) -> A
     Raises:
         ConfigError: for a model of another task.
     """
-    name, choices = config.model.name, {"channels": config.data.channels, **answers, **config.model.choices}
+    seen = {} if isinstance(config, DenoisingConfig) else {"channels": config.data.channels}  # denoisers see no pixels
+    name, choices = config.model.name, {**seen, **answers, **config.model.choices}
     task = model_task(name)
     if task != config.task:
         raise ConfigError(
@@ -97,4 +99,8 @@ def prepare(config: RunConfig, *, load_pretrained: bool = True) -> Job:
         from snellen.training.gaze_job import prepare_gaze
 
         return prepare_gaze(config, load_pretrained=load_pretrained)
+    if isinstance(config, DenoisingConfig):
+        from snellen.training.denoising_job import prepare_denoising
+
+        return prepare_denoising(config, load_pretrained=load_pretrained)
     raise TypeError(f"no training is known for {type(config).__name__}")

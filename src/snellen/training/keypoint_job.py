@@ -9,6 +9,7 @@ from snellen.config import ConfigError, KeypointConfig
 from snellen.data import CanvasDataset, KeypointDataset, build_dataset
 from snellen.keypoints import Schema
 from snellen.models import KeypointNet
+from snellen.training.initial import start_from
 from snellen.training.job import Job, make_model
 from snellen.training.keypoint_task import KeypointTask
 from snellen.training.zoom_setup import prepare_zoom
@@ -24,6 +25,8 @@ def prepare_keypoints(config: KeypointConfig, *, load_pretrained: bool = True) -
     schema = train_data.schema
     _check_data(config, val_data)
     model = build_model(config, schema, load_pretrained=load_pretrained)
+    if config.train.init and load_pretrained:  # a resumed run has its weights in its checkpoint
+        start_from(model, config.train.init)
     if min(config.data.canvas) < model.minimum_size:
         raise ConfigError(
             f"data.canvas {list(config.data.canvas)} is too small for {config.model.name!r} with {model.branches} branches; "

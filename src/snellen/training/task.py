@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from snellen.config import RunConfig, TrainConfig
-from snellen.layers import auxiliary_losses
+from snellen.layers import MultiScaleRecalibration, auxiliary_losses
 from snellen.training.zoom_diagnostics import DIAGNOSTICS, ZoomView, zoom_diagnostics
 
 __all__ = ["Task", "make_optimiser", "one_cycle"]
@@ -18,15 +18,19 @@ __all__ = ["Task", "make_optimiser", "one_cycle"]
 def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser a configuration names, over the model's trainable parameters.
 
-    Weight decay leaves biases and normalisation alone, as usual. Adadelta is the paper's (rho 0.95, eps 1e-8: torch's own
-    default eps is 1e-6).
+    Weight decay leaves biases and normalisation alone, as usual, also where recalibration has a bias for each cell (ms-sar.md
+    3). Adadelta is the paper's (rho 0.95, eps 1e-8: torch's own default eps is 1e-6).
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimiser == "adadelta":
         return torch.optim.Adadelta(parameters, lr=config.lr, rho=0.95, eps=1e-8)
+    gates = [m for m in model.modules() if isinstance(m, MultiScaleRecalibration)]
+    spared = {id(m.get_parameter(name)) for m in gates for name in m.no_weight_decay()}
+    decayed = [p for p in parameters if p.ndim > 1 and id(p) not in spared]
+    held = {id(p) for p in decayed}
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if id(p) not in held], "weight_decay": 0.0},
     ]
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from snellen.geometry import Box
 from snellen.keypoints.keypoints import Keypoints
 
 __all__ = ["Annotation", "AnnotationError"]
 
 
 class AnnotationError(ValueError):
-    """An annotation file that cannot be read; the message is one sentence with file and row."""
+    """An annotation file that cannot be read or written; the message is one sentence with file and row."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Annotation:
         row: line of the annotation file, from 1, for messages.
         source: the annotation file, where a data set has one a picture; else empty.
         groups: names of the subsets it is also scored in, e.g. 300-W's "common" or WFLW's "occlusion".
+        box: the object's box in the library's convention, where the file has one.
+        scale: millimetres a pixel, where the file says.
+        split: "train", "val" or "test", where the file says; else empty.
+        key: what must stay on one side of a split, e.g. the animal; empty where every file stands alone.
     """
 
     file: str
@@ -28,3 +33,7 @@ class Annotation:
     row: int
     source: str = ""
     groups: tuple[str, ...] = ()
+    box: Box | None = None
+    scale: float | None = None
+    split: str = ""
+    key: str = ""

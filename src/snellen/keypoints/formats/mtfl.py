@@ -6,15 +6,19 @@ Origin: MTFL does not document its pixel origin. `origin=0` (our choice) takes (
 pixel; `origin=1` takes (1, 1) for it, as Matlab counts. y points downwards.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from snellen.keypoints.built_in import get_schema
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
+from snellen.keypoints.formats.labels import PointLabels, from_annotations
+from snellen.keypoints.formats.reading import shortest
 from snellen.keypoints.keypoints import Keypoints
+from snellen.keypoints.schema import Schema
 
-__all__ = ["read_mtfl"]
+__all__ = ["read_mtfl", "read_mtfl_list", "write_mtfl"]
 
 _POINTS = 5
 
@@ -57,3 +61,49 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0) -> list[Annotation]:
     if not annotations:
         raise AnnotationError(f"{path} holds no rows; a row is a file, five x and five y")
     return annotations
+
+
+def read_mtfl_list(
+    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+) -> PointLabels:
+    """Read an MTFL list; of a folder, `training.txt` and, where it is there, `testing.txt`.
+
+    Args:
+        path: the list, or the folder of the data set.
+        schema: other names for the five points, in MTFL's order.
+        origin: the coordinate that the file gives the centre of the top-left pixel.
+        root: folder of the images; by default the list's.
+
+    Raises:
+        AnnotationError: as `read_mtfl`, and for a schema of another size.
+    """
+    path = Path(path)
+    files = {"": path} if not path.is_dir() else {"train": path / "training.txt", "test": path / "testing.txt"}
+    if path.is_dir() and not files["test"].is_file():
+        del files["test"]
+    found = [replace(a, split=split) for split, file in files.items() for a in read_mtfl(file, origin=origin)]
+    if schema is not None:
+        if len(schema) != _POINTS:
+            raise AnnotationError(f"{path}: MTFL has five points, but schema {schema.name!r} has {len(schema)}")
+        found = [replace(a, keypoints=replace(a.keypoints, schema=schema)) for a in found]
+    place = Path(root) if root is not None else path if path.is_dir() else path.parent
+    return from_annotations(found, root=place, source=path)
+
+
+def write_mtfl(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:
+    """The content of an MTFL list, by its name, without the attributes; unlabelled points are NaN.
+
+    Raises:
+        AnnotationError: for another number of points than five, and for a file name with a blank, which would end it.
+    """
+    if len(labels.schema) != _POINTS:
+        raise AnnotationError(
+            f"MTFL lists hold five points, but schema {labels.schema.name!r} has {len(labels.schema)}"
+        )
+    rows = []
+    for image, item in labels.objects:
+        if len(image.file.split()) != 1:
+            raise AnnotationError(f"{image.file!r} holds a blank, which ends a name in MTFL lists; rename the file")
+        xs, ys = (item.keypoints.xy - 0.5 + origin).T
+        rows.append(" ".join([image.file, *map(shortest, (*xs, *ys))]))
+    return {name: "".join(row + "\n" for row in rows).encode()}

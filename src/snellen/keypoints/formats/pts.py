@@ -14,17 +14,20 @@ are saved "in the matlab convention of 1 being the first index". y points downwa
 """
 
 import math
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snellen.keypoints.built_in import IBUG_68
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
+from snellen.keypoints.formats.labels import PointLabels, from_annotations
+from snellen.keypoints.formats.reading import numbered, shortest
 from snellen.keypoints.keypoints import Keypoints
 from snellen.keypoints.schema import Schema
 
-__all__ = ["IMAGES", "read_pts", "read_pts_folder"]
+__all__ = ["IMAGES", "read_pts", "read_pts_folder", "read_pts_tree", "write_pts"]
 
 #: Endings of pictures, in any case, the preferred one first.
 IMAGES = (".jpg", ".jpeg", ".png")
@@ -139,3 +142,75 @@ def read_pts_folder(
             picture = f"{inside}/{pictures[file.stem].name}"
             annotations.append(Annotation(picture, keypoints, row, str(file), groups))
     return annotations, broken
+
+
+def read_pts_tree(
+    path: str | Path, *, schema: Schema | None = None, origin: float = 1.0, root: str | Path | None = None
+) -> PointLabels:
+    """Read every `.pts` file below a folder, or one file, each with the picture of its name beside it.
+
+    Args:
+        path: the folder or file.
+        schema: the points; by default iBUG's where the first file has 68, else p1, p2, ...
+        origin: the coordinate that the files give the centre of the top-left pixel.
+        root: folder that the images' names will be relative to; by default `path`, or the file's folder.
+
+    Returns:
+        The labels; a file that cannot be read, or has no picture, is in `broken`.
+
+    Raises:
+        AnnotationError: where no file can be read.
+    """
+    path = Path(path)
+    place = Path(root) if root is not None else path if path.is_dir() else path.parent
+    files = [f for f in sorted(path.rglob("*")) if f.suffix.lower() == ".pts" and not f.name.startswith(".")]
+    files = files if path.is_dir() else [path]
+    if not files:
+        raise AnnotationError(f"{path} holds no .pts files; give a folder with NAME.pts beside NAME.jpg")
+    if schema is None:
+        count = _count(files[0])
+        schema = IBUG_68 if count == len(IBUG_68) else numbered(path, count)
+    annotations: list[Annotation] = []
+    broken: dict[str, str] = {}
+    for folder in dict.fromkeys(file.parent for file in files):
+        inside = folder.relative_to(place).as_posix() if folder.is_relative_to(place) else str(folder.absolute())
+        found, sentences = read_pts_folder(place, inside, schema=schema, origin=origin)
+        annotations += [a for a in found if path.is_dir() or Path(a.source).name == path.name]
+        broken |= sentences
+    if not annotations:
+        raise AnnotationError(next(iter(broken.values()), f"{path} holds no points that can be read"))
+    return from_annotations(annotations, root=place, source=path, broken=broken)
+
+
+def _count(path: Path) -> int:
+    """How many points a file says that it has, or has."""
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}); check the path") from None
+    said = re.search(r"n_points:\s*(\d+)", text)
+    count = int(said[1]) if said else len(text.partition("{")[2].partition("}")[0].split()) // 2
+    if not count:
+        raise AnnotationError(f"{path} holds no points; a file has rows of x and y between braces")
+    return count
+
+
+def write_pts(labels: PointLabels, name: str, *, origin: float = 1.0) -> dict[str, bytes]:
+    """`.pts` files by their path inside a folder: `afw/a.jpg` has `afw/a.pts`, to be copied beside the picture.
+
+    A file holds one object, and every point of it: of an image with several the first complete one is written, and an image
+    without a complete one has no file. `snellen.keypoints.formats.write_points` reports both.
+    """
+    files: dict[str, bytes] = {}
+    for image in labels.images:
+        complete = [item for item in image.objects if item.keypoints.labelled.all()]
+        if not complete:
+            continue
+        target = PurePosixPath(image.file).with_suffix(".pts").as_posix()
+        if target in files:
+            raise AnnotationError(
+                f"{image.file}: another picture has the file {target} already; rename one, as .pts files go by names"
+            )
+        rows = [f"{shortest(x - 0.5 + origin)} {shortest(y - 0.5 + origin)}" for x, y in complete[0].keypoints.xy]
+        files[target] = "\n".join(["version: 1", f"n_points: {len(rows)}", "{", *rows, "}", ""]).encode()
+    return files

@@ -1,41 +1,124 @@
-"""Plain CSV, one row an image: `file, x1, y1, x2, y2, ...`.
+"""Plain CSV, one row an object: `file, x1, y1, x2, y2, ...`.
 
 With a header whose columns end in `_x` and `_y` the points carry those names (`nose_x, nose_y`); with `x1, y1, ...`, or
 without a header, they are called p1, p2, ... or what the given schema calls them. Empty cells and NaN mean unlabelled.
 
+A header may name further columns, anywhere after the first: `nose_v` (visibility of a point: 0, 1 or 2), `id` (several
+objects an image then have different ones), `box_left`, `box_top`, `box_right`, `box_bottom`, `mm_per_pixel`, `split`
+(train, val or test) and `group` (what stays on one side of a split). The names are ours; CSV has no standard of them.
+
 Origin: `origin=0` (the default) takes (0, 0) for the centre of the top-left pixel, as array indices do; `origin=1` counts
-from 1; `origin=0.5` takes (0, 0) for the image's corner, as this library does inside. y points downwards.
+from 1; `origin=0.5` takes (0, 0) for the image's corner, as this library does inside. y points downwards. Boxes are
+measured like the points.
 """
 
 import csv
+import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
-from snellen.keypoints.keypoints import Keypoints
+from snellen.keypoints.formats.labels import SPLIT_NAMES, LabelledImage, LabelledObject, PointLabels
+from snellen.keypoints.formats.reading import shortest
+from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
-__all__ = ["read_csv"]
+__all__ = ["BOX_COLUMNS", "read_csv", "read_table", "rows_of", "write_csv"]
 
 _MISSING = {"", "nan", "na", "none", "null"}
 
+#: Columns of an object's box, in the order of `Box`.
+BOX_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
+_SPECIAL = ("id", *BOX_COLUMNS, "mm_per_pixel", "split", "group")
+
 
 def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 0.0) -> list[Annotation]:
+    """Read a plain CSV of keypoints (separator `,`, `;` or tab) as flat annotations; see `read_table`."""
+    return read_table(path, schema=schema, origin=origin).annotations()
+
+
+def read_table(
+    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+) -> PointLabels:
     """Read a plain CSV of keypoints (separator `,`, `;` or tab).
 
     Args:
         path: the file.
         schema: names of the points; by default taken from the header, else p1, p2, ...
         origin: the coordinate that the file gives the centre of the top-left pixel.
+        root: folder of the images; by default the file's.
 
     Raises:
         AnnotationError: one sentence with file, row and what to do.
     """
     path = Path(path)
+    filled = rows_of(path, "a CSV file with rows of file, x1, y1, ...")
+    if not filled:
+        raise AnnotationError(f"{path} is empty; a row is a file, x1, y1, x2, y2, ...")
+    first = filled[0][1]
+    special = _special(first)
+    named = _header([cell for i, cell in enumerate(first) if i not in special])
+    if named is None:
+        special, named_points = {}, None
+    else:
+        named_points = named
+    seen_by: dict[int, int] = {}  # column of a visibility -> number of its point
+    if named_points:
+        seen_by = {i: named_points.index(n) for i, n in special.items() if n in named_points}
+    body = filled[1:] if named is not None else filled
+    columns, pairs = len(first), [i for i in range(1, len(first)) if i not in special]
+    if len(pairs) < 2 or len(pairs) % 2:
+        raise AnnotationError(
+            f"{path}, row {filled[0][0]}: {columns} columns; a row is a file followed by x, y pairs, so an odd number"
+        )
+    schema = _schema(path, schema, named_points, len(pairs) // 2)
+    images: dict[str, list[LabelledObject]] = {}
+    sides: dict[str, tuple[str, str]] = {}
+    seen: dict[tuple[str, str], int] = {}
+    for row, cells in body:
+        place = f"{path}, row {row}"
+        if len(cells) != columns:
+            raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
+        file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
+        if not file:
+            raise AnnotationError(f"{place}: the file name is empty; give the image of this row")
+        key = file, extra.get("id", "")
+        if key in seen:
+            other = (
+                "give the objects of an image different ids in a column id" if "id" in extra else "keep one of the two"
+            )
+            raise AnnotationError(f"{place}: {file} is already in row {seen[key]}; {other}")
+        seen[key] = row
+        xy = np.array([_number(path, row, cells[i]) for i in pairs], dtype=np.float64).reshape(-1, 2) - origin + 0.5
+        visibility = np.full(len(schema), VISIBLE)
+        for i, k in seen_by.items():
+            visibility[k] = _visibility(place, cells[i])
+        images.setdefault(file, []).append(
+            LabelledObject(
+                Keypoints(xy, visibility, schema),
+                box=_box(path, row, extra, origin),
+                scale=_scale(path, row, extra),
+                id=extra.get("id", ""),
+                row=row,
+            )
+        )
+        side = _split(place, extra.get("split", "")), extra.get("group", "")
+        if sides.setdefault(file, side) != side:
+            raise AnnotationError(f"{place}: {file} has another split or group than in a row above; give it one")
+    if not images:
+        raise AnnotationError(f"{path} holds a header and no rows; add one row an image")
+    listed = tuple(LabelledImage(f, tuple(o), split=sides[f][0], group=sides[f][1]) for f, o in images.items())
+    return PointLabels(schema, listed, path.parent if root is None else Path(root), path)
+
+
+def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:
+    """The filled rows of a CSV file with their numbers, cells stripped; `what` it should be, for messages."""
     if not path.is_file():
-        raise AnnotationError(f"{path} does not exist; give the path of a CSV file with rows of file, x1, y1, ...")
+        raise AnnotationError(f"{path} does not exist; give the path of {what}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -46,42 +129,19 @@ def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 
         raise AnnotationError(
             f"{path} is not a CSV file ({error}); look for a quotation mark without its partner"
         ) from None
-    filled = [(i, [c.strip() for c in row]) for i, row in enumerate(rows, start=1) if any(c.strip() for c in row)]
-    if not filled:
-        raise AnnotationError(f"{path} is empty; a row is a file, x1, y1, x2, y2, ...")
-    names = _header(filled[0][1])
-    body = filled[1:] if names is not None else filled
-    columns = len(filled[0][1])
-    if columns < 3 or columns % 2 == 0:
-        raise AnnotationError(
-            f"{path}, row {filled[0][0]}: {columns} columns; a row is a file followed by x, y pairs, so an odd number"
-        )
-    schema = _schema(path, schema, names, (columns - 1) // 2)
-    annotations = []
-    seen: dict[str, int] = {}
-    for row, cells in body:
-        if len(cells) != columns:
-            raise AnnotationError(
-                f"{path}, row {row}: {len(cells)} columns where the first row has {columns}; correct it"
-            )
-        if not cells[0]:
-            raise AnnotationError(f"{path}, row {row}: the file name is empty; give the image of this row")
-        if cells[0] in seen:
-            raise AnnotationError(
-                f"{path}, row {row}: {cells[0]} is already in row {seen[cells[0]]}; keep one of the two"
-            )
-        seen[cells[0]] = row
-        values = [_number(path, row, c) for c in cells[1:]]
-        xy = np.array(values, dtype=np.float64).reshape(-1, 2) - origin + 0.5
-        annotations.append(Annotation(cells[0], Keypoints.visible(xy, schema), row))
-    if not annotations:
-        raise AnnotationError(f"{path} holds a header and no rows; add one row an image")
-    return annotations
+    return [(i, [c.strip() for c in row]) for i, row in enumerate(rows, start=1) if any(c.strip() for c in row)]
 
 
 def _separator(text: str) -> str:
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(",;\t", key=first.count)
+
+
+def _special(cells: list[str]) -> dict[int, str]:
+    """Columns of a header that are no coordinate: one of `_SPECIAL`, or the point whose visibility it is."""
+    points = {cell[:-2] for cell in cells if cell.endswith("_x")} & {cell[:-2] for cell in cells if cell.endswith("_y")}
+    found = {i: cell for i, cell in enumerate(cells) if i and cell in _SPECIAL}
+    return found | {i: cell[:-2] for i, cell in enumerate(cells) if cell.endswith("_v") and cell[:-2] in points}
 
 
 def _header(cells: list[str]) -> list[str] | None:
@@ -133,3 +193,78 @@ def _number(path: Path, row: int, cell: str) -> float:
         return float(cell)
     except ValueError:
         raise AnnotationError(f"{path}, row {row}: {cell!r} is not a number; correct it or leave it empty") from None
+
+
+def _visibility(place: str, cell: str) -> int:
+    """A cell of a visibility column; an empty one leaves it to the coordinates."""
+    if cell.lower() in _MISSING:
+        return VISIBLE
+    if cell not in ("0", "1", "2"):
+        raise AnnotationError(f"{place}: the visibility {cell!r} is not 0, 1 or 2; correct it")
+    return int(cell)
+
+
+def _split(place: str, cell: str) -> str:
+    split = {"valid": "val", "validation": "val", "training": "train"}.get(cell.lower(), cell.lower())
+    if split not in SPLIT_NAMES:
+        raise AnnotationError(f"{place}: the split {cell!r} is not train, val or test; correct it or leave it empty")
+    return split
+
+
+def _box(path: Path, row: int, extra: dict[str, str], origin: float) -> Box | None:
+    cells = [extra.get(name, "") for name in BOX_COLUMNS]
+    if all(cell.lower() in _MISSING for cell in cells):
+        return None
+    box = Box(*(_number(path, row, cell) - origin + 0.5 for cell in cells))
+    if not (box.width > 0 and box.height > 0):
+        raise AnnotationError(
+            f"{path}, row {row}: {', '.join(cells)} is no box; give {', '.join(BOX_COLUMNS)}, or leave all four empty"
+        )
+    return box
+
+
+def _scale(path: Path, row: int, extra: dict[str, str]) -> float | None:
+    cell = extra.get("mm_per_pixel", "")
+    if cell.lower() in _MISSING:
+        return None
+    scale = _number(path, row, cell)
+    if not 0 < scale < float("inf"):
+        raise AnnotationError(f"{path}, row {row}: mm_per_pixel is {cell}; give millimetres a pixel, above 0")
+    return scale
+
+
+def write_csv(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:
+    """The content of a CSV file, by its name; columns that would be empty are left out."""
+    objects = labels.objects
+    occluded = any((item.keypoints.visibility == OCCLUDED).any() for _, item in objects)
+    several = any(len(image.objects) > 1 for image in labels.images)
+    header = ["file"]
+    if several or any(item.id for _, item in objects):
+        header.append("id")
+    for point in labels.schema.points:
+        header += [f"{point}_x", f"{point}_y", *([f"{point}_v"] if occluded else [])]
+    header += BOX_COLUMNS if any(item.box for _, item in objects) else ()
+    header += ["mm_per_pixel"] if any(item.scale for _, item in objects) else []
+    header += ["split"] if any(image.split for image in labels.images) else []
+    header += ["group"] if any(image.group for image in labels.images) else []
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, lineterminator="\n")
+    writer.writeheader()
+    for image in labels.images:
+        for number, item in enumerate(image.objects, start=1):
+            row: dict[str, Any] = {
+                "file": image.file,
+                # Two objects without ids of their own are told apart by their number.
+                "id": item.id or (str(number) if len(image.objects) > 1 else ""),
+                "mm_per_pixel": f"{item.scale:.9g}" if item.scale else "",
+                "split": image.split,
+                "group": image.group,
+            }
+            k = item.keypoints
+            for point, (x, y), code in zip(labels.schema.points, k.xy, k.visibility, strict=True):
+                shown = [shortest(v - 0.5 + origin) for v in (x, y)] if code else ["", ""]
+                row |= {f"{point}_x": shown[0], f"{point}_y": shown[1], f"{point}_v": code}
+            if item.box:
+                row |= {n: shortest(v - 0.5 + origin) for n, v in zip(BOX_COLUMNS, item.box, strict=True)}
+            writer.writerow({column: row.get(column, "") for column in header})
+    return {name: text.getvalue().encode()}

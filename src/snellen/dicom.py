@@ -1,0 +1,95 @@
+"""DICOM pictures, where pydicom is installed (`pip install 'snellen[dicom]'`)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DicomError", "grey_levels", "is_dicom", "open_dicom", "spacing"]
+
+
+class DicomError(ValueError):
+    """A DICOM file that cannot be used; the message is the end of a sentence."""
+
+
+def is_dicom(source: str | Path | bytes) -> bool:
+    """Whether a file, or a file's bytes, begin as DICOM does: 128 bytes of anything, then DICM."""
+    if isinstance(source, bytes):
+        return source[128:132] == b"DICM"
+    try:
+        with open(source, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def open_dicom(source: Any, *, pixels: bool = True) -> Any:
+    """pydicom's data set of a path or an open file; without `pixels` the header alone.
+
+    Raises:
+        DicomError: where pydicom is missing, or the file is damaged.
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise DicomError(
+            "is a DICOM file, and pydicom is not installed; install it with: pip install 'snellen[dicom]'"
+        ) from None
+    try:
+        return pydicom.dcmread(source, stop_before_pixels=not pixels)
+    except Exception as error:  # pydicom raises many kinds on damaged bytes
+        raise DicomError(f"is a DICOM file that cannot be read ({error}); export it again") from None
+
+
+def grey_levels(data: Any) -> NDArray[np.uint8]:
+    """(h, w) grey levels of a data set's first frame, as a viewer shows them.
+
+    The rescale slope and intercept are applied, then the first window (centre and width, DICOM PS3.3 C.11.2.1.2, linear exact)
+    where the file has one, else the range of its values becomes 0..255. MONOCHROME1, which is white at zero, is inverted.
+
+    Raises:
+        DicomError: for colour, and for pixels that cannot be decoded.
+    """
+    kind = str(getattr(data, "PhotometricInterpretation", "MONOCHROME2"))
+    if not kind.startswith("MONOCHROME"):
+        raise DicomError(f"is a DICOM file in {kind}, not grey; export it as PNG")
+    try:
+        values = np.asarray(data.pixel_array, dtype=np.float64)
+    except Exception as error:  # compressed pixels need further packages, which pydicom names
+        raise DicomError(
+            f"holds pixels that pydicom cannot decode ({str(error).splitlines()[0]}); export it as PNG"
+        ) from None
+    values = values[0] if values.ndim == 3 else values
+    values = values * float(getattr(data, "RescaleSlope", 1)) + float(getattr(data, "RescaleIntercept", 0))
+    centre, width = (_first(getattr(data, name, None)) for name in ("WindowCenter", "WindowWidth"))
+    low, high = float(values.min()), float(values.max())
+    if centre is not None and width is not None and width > 0:
+        low, high = centre - width / 2, centre + width / 2
+    shown = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    shown = 1 - shown if kind == "MONOCHROME1" else shown
+    return np.rint(255 * shown).astype(np.uint8)
+
+
+def spacing(data: Any) -> float | None:
+    """Millimetres a pixel: PixelSpacing, else ImagerPixelSpacing; the mean of rows and columns, None where neither is there.
+
+    Raises:
+        DicomError: where pixels are not square to a hundredth, so that one number would be wrong.
+    """
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        pair = getattr(data, name, None)
+        if pair is not None and len(pair) == 2 and min(float(v) for v in pair) > 0:
+            rows, columns = (float(v) for v in pair)
+            if abs(rows - columns) > 0.01 * columns:
+                raise DicomError(f"has pixels of {rows:g} x {columns:g} mm, which are not square; resample it first")
+            return (rows + columns) / 2
+    return None
+
+
+def _first(value: Any) -> float | None:
+    """The first of several windows."""
+    if value is None:
+        return None
+    listed = [value] if isinstance(value, (int, float, str)) or not hasattr(value, "__len__") else list(value)
+    return float(listed[0]) if listed else None

@@ -1,0 +1,251 @@
+"""Checking annotations and their images: everything is read, nothing is changed."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snellen.evaluation.check.pictures import Picture, look_at_all
+from snellen.evaluation.check.proposal import swap_pairs
+from snellen.evaluation.check.report import CheckReport, Finding
+from snellen.evaluation.check.swaps import suspect_swaps
+from snellen.keypoints.formats import PointLabels
+from snellen.keypoints.schema import Schema
+
+__all__ = ["CheckReport", "Finding", "RankSuspects", "check_data"]
+
+#: A ranking of objects by how suspect their points are, e.g. by a denoising model: for (n, k, 2) points, NaN where unlabelled,
+#: and their schema, (position, sentence) of each suspect, the surest first.
+RankSuspects = Callable[[NDArray[np.float64], Schema], Sequence[tuple[int, str]]]
+
+#: Distance outside of the image that is put down to another origin, pixels.
+_SLACK = 1.0
+#: Share of outside points above which something is wrong with all of them.
+_MANY = 0.05
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def check_data(
+    labels: PointLabels,
+    format: str,
+    *,
+    test: PointLabels | None = None,
+    workers: int = 0,
+    progress: Callable[[int], None] | None = None,
+    rank: RankSuspects | None = None,
+) -> CheckReport:
+    """Look at every picture and every object.
+
+    Args:
+        labels: the annotations.
+        format: their format, for the report.
+        test: annotations of a separate test, to look for leaks.
+        workers: processes; 0 takes one a core.
+        progress: called with the number of pictures looked at.
+        rank: names further suspects.
+    """
+    everything = [(labels, image) for labels in (labels, *([test] if test else [])) for image in labels.images]
+    jobs = [(part.root / image.file, _points(image.objects)) for part, image in everything]
+    seen = list(look_at_all(jobs, workers=workers, progress=progress))
+    pictures = {image.file: found for image, found in zip(labels.images, seen, strict=False)}
+    of_test = {
+        image.file: found for image, found in zip(test.images if test else (), seen[len(pictures) :], strict=True)
+    }
+    names = labels.schema.points
+    swaps = labels.schema.swaps or swap_pairs(names)
+    xy = np.stack([item.keypoints.xy for _, item in labels.objects])
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=2))
+    findings = [
+        *_files(labels, pictures),
+        *_coverage(names, known),
+        *_positions(labels, pictures),
+        *_copies(labels, pictures, of_test),
+        *_suspects(labels, xy, swaps, rank),
+    ]
+    sizes = Counter(f"{p.size[1]} x {p.size[0]}" for p in pictures.values() if not p.error)
+    return CheckReport(
+        source=str(labels.source),
+        format=format,
+        root=str(labels.root),
+        images=len(labels.images),
+        objects=len(xy),
+        labelled=dict(zip(names, known.mean(axis=0).tolist(), strict=True)),
+        sizes=dict(sizes.most_common()),
+        splits=dict(Counter(image.split for image in labels.images if image.split)),
+        swaps=swaps,
+        findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity])),
+    )
+
+
+def _points(objects: Sequence[object]) -> NDArray[np.float64]:
+    parts = [item.keypoints.xy[item.keypoints.labelled] for item in objects]  # type: ignore[attr-defined]
+    return np.concatenate(parts) if parts else np.zeros((0, 2))
+
+
+def _files(labels: PointLabels, pictures: dict[str, Picture]) -> list[Finding]:
+    """Broken pictures and annotation files, turned pictures, sizes that differ, and what the reader left out."""
+    found = [Finding("note", "note", note) for note in labels.notes]
+    if labels.broken:
+        first = next(iter(labels.broken.values()))
+        found.append(
+            Finding(
+                "broken",
+                "error",
+                f"{len(labels.broken)} annotation files cannot be read: {first}",
+                tuple(labels.broken),
+            )
+        )
+    unreadable = {file: p.error for file, p in pictures.items() if p.error}
+    if unreadable:
+        first = next(iter(unreadable.values()))
+        sentence = f"{len(unreadable)} pictures cannot be read: {first}; or train with --on-error skip"
+        found.append(Finding("unreadable", "error", sentence, tuple(unreadable)))
+    turned = tuple(file for file, p in pictures.items() if p.turned)
+    if turned:
+        sentence = (
+            f"{len(turned)} pictures are turned by EXIF; points are taken in the upright picture: see the sheet, or "
+            "save the pictures without EXIF"
+        )
+        found.append(Finding("exif", "warning", sentence, turned))
+    differ = tuple(
+        i.file for i in labels.images if i.size and not pictures[i.file].error and i.size != pictures[i.file].size
+    )
+    if differ:
+        image = next(i for i in labels.images if i.file == differ[0])
+        (h, w), (height, width) = image.size or (0, 0), pictures[differ[0]].size
+        sentence = (
+            f"{len(differ)} pictures have another size than the annotations say (the first {width} x {height} instead of "
+            f"{w} x {h}); the points belong to the other ones"
+        )
+        found.append(Finding("size", "error", sentence, differ))
+    return found
+
+
+def _coverage(names: Sequence[str], known: NDArray[np.bool_]) -> list[Finding]:
+    share = known.mean(axis=0)
+    never = [n for n, s in zip(names, share, strict=True) if s == 0]
+    rare = [n for n, s in zip(names, share, strict=True) if 0 < s < 0.05]
+    found = []
+    if never:
+        sentence = f"no object has {', '.join(never)}; leave such points out of the schema, or label them"
+        found.append(Finding("never", "error", sentence))
+    if rare:
+        found.append(Finding("rare", "warning", f"{', '.join(rare)} is labelled in less than 5 % of the objects"))
+    if len(known) < 20:
+        found.append(Finding("few", "warning", f"{len(known)} objects are few; 40 are a start (docs/own-data.md)"))
+    return found
+
+
+def _positions(labels: PointLabels, pictures: dict[str, Picture]) -> list[Finding]:
+    """Points outside of their image or on empty background, in another unit, or with y the wrong way."""
+    usable = [i for i in labels.images if not pictures[i.file].error and i.objects]
+    if not usable:
+        return []
+    outside: list[str] = []
+    total = out = out_mirrored = 0
+    largest = 0.0
+    for image in usable:
+        height, width = pictures[image.file].size
+        xy = _points(image.objects)
+        upside = xy * [1, -1] + [0, height]
+        beyond, mirrored = (
+            ((p < -_SLACK) | (p > np.array([width, height]) + _SLACK)).any(axis=1) for p in (xy, upside)
+        )
+        outside += [image.file] if beyond.any() else []
+        total, out, out_mirrored = total + len(xy), out + int(beyond.sum()), out_mirrored + int(mirrored.sum())
+        largest = max(largest, float(np.abs(xy).max(initial=0)))
+    if largest <= 2:
+        return [
+            Finding("unit", "error", f"no coordinate is above {largest:g}: these are shares of the size, give pixels")
+        ]
+    found = []
+    if out:
+        many = out > _MANY * total
+        hint = (
+            "they may be in another unit (millimetres?) or belong to pictures of another size"
+            if many
+            else "look at them"
+        )
+        sentence = f"{out:,} of {total:,} points lie outside of their image; {hint}"
+        found.append(Finding("outside", "error" if many else "warning", sentence, tuple(outside)))
+    lively, mirrored_at, background = (
+        np.array([getattr(pictures[i.file], name) for i in usable]) for name in ("lively", "mirrored", "background")
+    )
+    both = np.isfinite(lively) & np.isfinite(mirrored_at)
+    better = mirrored_at[both] > 1.5 * lively[both]
+    if (both.sum() >= 5 and better.mean() >= 0.8) or (out > _MANY * total and 4 * out_mirrored < out):
+        sentence = (
+            "the y axis seems to be upside down: counted from the other edge, the points lie on the objects; mirror the "
+            "coordinates, or read the file as a format whose y counts upwards (TPS)"
+        )
+        found.append(Finding("upside-down", "error", sentence))
+    empty = tuple(i.file for i, a, b in zip(usable, lively, background, strict=True) if a < 0.25 * b)
+    if empty:
+        sentence = f"the points of {len(empty)} images lie on empty background; look at them on the sheet"
+        found.append(Finding("background", "warning", sentence, empty))
+    return found
+
+
+def _copies(labels: PointLabels, pictures: dict[str, Picture], test: dict[str, Picture]) -> list[Finding]:
+    """Equal pictures, within the data and between training and test."""
+    splits = {image.file: image.split for image in labels.images} | {f"{file} (test)": "test" for file in test}
+    digests: dict[str, list[str]] = {}
+    for file, picture in (*pictures.items(), *((f"{file} (test)", p) for file, p in test.items())):
+        if picture.digest:
+            digests.setdefault(picture.digest, []).append(file)
+    leaks: list[list[str]] = []
+    copies: list[list[str]] = []
+    for files in digests.values():
+        if len(files) > 1:
+            sides = {splits[file] for file in files}
+            (leaks if "test" in sides and len(sides) > 1 else copies).append(files)
+    found = []
+    if leaks:
+        sentence = f"{len(leaks)} pictures are in the test and in the training; take them out of one"
+        found.append(Finding("leak", "error", sentence, tuple(file for files in leaks for file in files)))
+    if copies:
+        sentence = f"{len(copies)} pictures are there more than once; keep one of each, or give them one group"
+        found.append(Finding("duplicate", "warning", sentence, tuple(file for files in copies for file in files)))
+    groups: dict[str, set[str]] = {}
+    for image in labels.images:
+        if image.group and image.split:
+            groups.setdefault(image.group, set()).add(image.split)
+    mixed = sorted(group for group, sides in groups.items() if len(sides) > 1)
+    if mixed:
+        sentence = f"{len(mixed)} groups are in several splits: {', '.join(mixed[:3])}; a group belongs on one side"
+        found.append(Finding("leak", "error", sentence))
+    return found
+
+
+def _suspects(
+    labels: PointLabels, xy: NDArray[np.float64], swaps: tuple[tuple[str, str], ...], rank: RankSuspects | None
+) -> list[Finding]:
+    """Exchanged pairs, copied labels, and what `rank` names."""
+    objects = labels.objects
+    schema = Schema(labels.schema.name, labels.schema.points, swaps=swaps)
+    found = []
+    suspects = suspect_swaps(xy, schema)
+    if suspects:
+        pairs = suspects[0][1]
+        named = ", ".join(f"{a} and {b}" for a, b in pairs)
+        sentence = f"{len(suspects)} objects have left and right exchanged, it seems (the first: {named}); look at them"
+        found.append(
+            Finding("swap", "warning", sentence, tuple(dict.fromkeys(objects[i][0].file for i, *_ in suspects)))
+        )
+    seen: dict[bytes, str] = {}
+    copied = []
+    for (image, _), points in zip(objects, xy, strict=True):
+        key = points.tobytes()
+        if np.isfinite(points).any() and seen.setdefault(key, image.file) != image.file:
+            copied.append(image.file)
+    if copied:
+        sentence = f"{len(copied)} objects have exactly the points of another picture's; were they copied?"
+        found.append(Finding("copied", "warning", sentence, tuple(copied)))
+    ranked = list(rank(xy, schema)) if rank else []
+    if ranked:
+        sentence = f"{len(ranked)} objects are unlike the others (the first: {ranked[0][1]}); look at them"
+        found.append(
+            Finding("denoiser", "warning", sentence, tuple(dict.fromkeys(objects[i][0].file for i, _ in ranked)))
+        )
+    return found

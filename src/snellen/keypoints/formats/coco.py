@@ -1,0 +1,177 @@
+"""COCO keypoints JSON: any number of points, visibility, several objects an image.
+
+Documentation: https://cocodataset.org/#format-data ::
+
+    {"images": [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}],
+     "categories": [{"id": 1, "name": "person", "keypoints": ["nose", ...], "skeleton": [[1, 2], ...]}],
+     "annotations": [{"id": 7, "image_id": 1, "category_id": 1, "keypoints": [x, y, v, ...], "bbox": [x, y, w, h]}]}
+
+Origin: keypoints count pixels from 0, so `origin=0` takes (0, 0) for the centre of the top-left pixel; boxes are measured
+from the image's corner, as the library's. y points downwards. v: 0 unlabelled (x = y = 0), 1 occluded, 2 visible. The
+skeleton counts points from 1. Swap pairs and normalisers have no place.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from snellen.geometry import Box, box_of_points
+from snellen.keypoints.formats.annotations import AnnotationError
+from snellen.keypoints.formats.labels import PointLabels
+from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, point, read_json
+from snellen.keypoints.schema import Schema
+
+__all__ = ["read_coco", "write_coco"]
+
+_SHAPE = 'COCO keypoints: {"images": [...], "annotations": [...], "categories": [...]}'
+
+
+def read_coco(
+    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+) -> PointLabels:
+    """Read a COCO keypoints file.
+
+    Objects without keypoints (boxes of other categories, crowds) are counted in the notes. Pairs of x and y without v are
+    taken as visible.
+
+    Args:
+        path: the file.
+        schema: the points; by default the category's.
+        origin: the coordinate that the file gives the centre of the top-left pixel.
+        root: folder of the images; by default the file's.
+
+    Raises:
+        AnnotationError: one sentence with file and annotation.
+    """
+    path = Path(path)
+    data = read_json(path, "a COCO keypoints JSON")
+    if not isinstance(data, dict) or not all(isinstance(data.get(k), list) for k in ("images", "annotations")):
+        raise AnnotationError(f"{path} is not {_SHAPE}; export it again as COCO keypoints")
+    category = _category(path, data, schema)
+    collector = Collector(path, schema, None if root is None else Path(root))
+    files: dict[Any, str] = {}
+    try:
+        for image in data["images"]:
+            size = (int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None
+            files[image["id"]] = collector.image(str(image["file_name"]), size=size)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"{path}: an entry of images is not as COCO has it ({error!r}); export it again"
+        ) from None
+    own = _own_schema(path, category)
+    if schema is None and own is not None:
+        collector.name(own.points)
+    without = 0
+    for row, entry in enumerate(data["annotations"], start=1):
+        place = f"{path}, annotation {row}"
+        if not isinstance(entry, dict):
+            raise AnnotationError(f"{place}: {entry!r} is no object; export the file again")
+        if not entry.get("keypoints") or (category and entry.get("category_id") != category.get("id")):
+            without += 1
+            continue
+        if entry.get("image_id") not in files:
+            raise AnnotationError(f"{place}: no image has the id {entry.get('image_id')!r}; correct image_id")
+        points = _points(collector, entry["keypoints"], origin, place)
+        collector.add(
+            files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
+        )
+    if without:
+        collector.notes.append(f"{without} annotations hold no keypoints of the category and are left out")
+    return collector.finish(own)
+
+
+def _category(path: Path, data: dict[str, Any], schema: Schema | None) -> dict[str, Any] | None:
+    """The category that has keypoints; None where none names them."""
+    listed = [c for c in data.get("categories") or [] if isinstance(c, dict)]
+    named = [c for c in listed if c.get("keypoints")]
+    if schema is not None and len(named) > 1:
+        named = [c for c in named if tuple(map(str, c["keypoints"])) == schema.points] or named
+    if len(named) > 1:
+        names = ", ".join(str(c.get("name")) for c in named)
+        raise AnnotationError(
+            f"{path} has {len(named)} categories with keypoints ({names}); keep one, or name the schema of one"
+        )
+    return named[0] if named else None
+
+
+def _own_schema(path: Path, category: dict[str, Any] | None) -> Schema | None:
+    if category is None:
+        return None
+    points = tuple(map(str, category["keypoints"]))
+    try:
+        edges = tuple((points[a - 1], points[b - 1]) for a, b in category.get("skeleton") or ())
+        return Schema(str(category.get("name") or path.stem), points, skeleton=edges)
+    except (ValueError, TypeError, IndexError) as error:
+        raise AnnotationError(
+            f"{path}: the category {category.get('name')!r} does not fit ({error}); the skeleton counts points from 1"
+        ) from None
+
+
+def _points(collector: Collector, values: Any, origin: float, place: str) -> Named:
+    names = collector.names
+    count = len(names)
+    if not isinstance(values, list) or (len(values) % 3 and not (count and len(values) == 2 * count)):
+        shown = f"{len(values)} numbers" if isinstance(values, list) else repr(values)
+        raise AnnotationError(f"{place}: keypoints are x, y, v for each of {count or 'the'} points, not {shown}")
+    step = 2 if count and len(values) == 2 * count else 3
+    xy, codes = [], []
+    for i in range(0, len(values), step):
+        code = 2 if step == 2 else int(finite(place, values[i + 2]))
+        if code not in (0, 1, 2):
+            raise AnnotationError(f"{place}: the visibility {code} is not 0, 1 or 2; correct it")
+        # Of an unlabelled point the file may hold anything, null included.
+        x, y = (finite(place, v) for v in values[i : i + 2]) if code else (0.0, 0.0)
+        xy.append(point(x, y, origin)[:2])
+        codes.append(code)
+    return collector.numbered(xy, codes, place)
+
+
+def _box(entry: dict[str, Any], place: str) -> Box | None:
+    values = entry.get("bbox")
+    if not values:
+        return None
+    if not isinstance(values, list) or len(values) != 4:
+        raise AnnotationError(f"{place}: bbox is x, y, width, height, not {values!r}")
+    return box_of(*(finite(place, v) for v in values))
+
+
+def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:
+    """The content of a COCO keypoints file, by its name.
+
+    An object without a box gets the tight one about its points, as COCO's tools need one.
+
+    Raises:
+        AnnotationError: where an image's size is known to neither the labels nor its file.
+    """
+    schema = labels.schema
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for i, image in enumerate(labels.images, start=1):
+        height, width = labels.size_of(image)
+        images.append({"id": i, "file_name": image.file, "width": width, "height": height})
+        for item in image.objects:
+            k = item.keypoints
+            values: list[float] = []
+            for (x, y), code in zip(k.xy, k.visibility, strict=True):
+                values += [round(x - 0.5 + origin, 6), round(y - 0.5 + origin, 6), int(code)] if code else [0, 0, 0]
+            box = item.box or (box_of_points(k.xy) if k.labelled.any() else Box(0, 0, 0, 0))
+            annotations.append(
+                {
+                    "id": int(item.id) if item.id.isdigit() else item.id or len(annotations) + 1,
+                    "image_id": i,
+                    "category_id": 1,
+                    "keypoints": values,
+                    "num_keypoints": int(k.labelled.sum()),
+                    "bbox": [round(float(v), 6) for v in (box.left, box.top, box.width, box.height)],
+                    "area": round(float(box.width * box.height), 6),
+                    "iscrowd": 0,
+                }
+            )
+    category = {
+        "id": 1,
+        "name": schema.name,
+        "keypoints": list(schema.points),
+        "skeleton": [[a + 1, b + 1] for a, b in schema.edges],
+    }
+    data = {"images": images, "annotations": annotations, "categories": [category]}
+    return {name: (json.dumps(data, ensure_ascii=False) + "\n").encode()}

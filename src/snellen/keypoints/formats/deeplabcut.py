@@ -1,0 +1,151 @@
+"""DeepLabCut's labels: a CSV with several header rows, alone or in the folders of a project.
+
+Documentation: https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html (label frames) and
+https://deeplabcut.github.io/DeepLabCut/docs/maDLC_UserGuide.html (several animals) ::
+
+    scorer,,,Anna,Anna,Anna,Anna
+    bodyparts,,,snout,snout,tail base,tail base
+    coords,,,x,y,x,y
+    labeled-data,mouse1,img0010.png,83.0,41.5,,
+
+A project holds `labeled-data/VIDEO/CollectedData_SCORER.csv` beside the frames. The path of a frame is one cell in older
+files and three in newer ones, and its separators are those of the system that labelled it. Empty cells are unlabelled points;
+a frame without any label is an image without objects. With several animals a row `individuals` stands after `scorer`; the
+parts of the individual "single" belong to no animal and make an object of their own, refused where its parts differ.
+
+Origin: labels are clicks on a picture drawn by matplotlib, whose pixels have whole numbers at their centres: `origin=0`
+takes (0, 0) for the centre of the top-left pixel. y points downwards. Files of predictions (with `likelihood`) are read too,
+the likelihood left out. The .h5 files beside the CSVs are not read.
+"""
+
+import csv
+import io
+from pathlib import Path, PurePosixPath
+
+from snellen.keypoints.formats.annotations import AnnotationError
+from snellen.keypoints.formats.labels import PointLabels
+from snellen.keypoints.formats.reading import Collector, finite, point, shortest
+from snellen.keypoints.formats.table import _MISSING, rows_of
+from snellen.keypoints.schema import Schema
+
+__all__ = ["dlc_files", "read_deeplabcut", "write_deeplabcut"]
+
+
+def dlc_files(folder: Path) -> list[Path]:
+    """The CSVs of labels in a project, its `labeled-data`, or the folder of one video."""
+    for pattern in ("labeled-data/*/CollectedData_*.csv", "*/CollectedData_*.csv", "CollectedData_*.csv"):
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    return []
+
+
+def read_deeplabcut(
+    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+) -> PointLabels:
+    """Read a CSV of DeepLabCut or all of a project's.
+
+    Args:
+        path: the CSV, or the project's folder.
+        schema: the points; by default the body parts in their order.
+        origin: the coordinate that the file gives the centre of the top-left pixel.
+        root: folder that the frames' paths are relative to; by default the one that holds `labeled-data`.
+
+    Raises:
+        AnnotationError: one sentence with file and row.
+    """
+    path = Path(path)
+    files = dlc_files(path) if path.is_dir() else [path]
+    if not files:
+        raise AnnotationError(f"{path} holds no CollectedData_*.csv; give a project's folder or one of its CSV files")
+    collector = Collector(path, schema, Path(root) if root is not None else _project(files[0]))
+    for file in files:
+        _read_file(file, collector, origin)
+    return collector.finish()
+
+
+def _project(file: Path) -> Path:
+    """The folder that frames' paths are relative to: above `labeled-data`, else the file's own."""
+    for parent in file.absolute().parents:
+        if parent.name == "labeled-data":
+            # As the caller wrote it, where that is possible.
+            steps = len(file.absolute().relative_to(parent.parent).parts)
+            return file.parents[steps - 1] if steps <= len(file.parents) else parent.parent
+    return file.parent
+
+
+def _read_file(file: Path, collector: Collector, origin: float) -> None:
+    rows = rows_of(file, "a CSV of DeepLabCut")
+    heads = {
+        cells[0].lower(): cells
+        for _, cells in rows[:4]
+        if cells[0].lower() in ("scorer", "individuals", "bodyparts", "coords")
+    }
+    if not {"bodyparts", "coords"} <= set(heads):
+        raise AnnotationError(
+            f"{file}: the first rows are not scorer, bodyparts and coords; export it from DeepLabCut again"
+        )
+    parts, coords, animals = heads["bodyparts"], heads["coords"], heads.get("individuals")
+    # The path takes the columns before the first coordinate: one in older files, three in newer ones.
+    start = next((i for i, cell in enumerate(coords) if i and cell), len(coords))
+    places: dict[tuple[str, str], dict[str, int]] = {}
+    for i in range(start, len(coords)):
+        animal = animals[i] if animals else ""
+        places.setdefault((animal, parts[i]), {})[coords[i]] = i
+    for (_, part), columns in places.items():
+        if not {"x", "y"} <= set(columns):
+            raise AnnotationError(f"{file}: the body part {part!r} has no x and y; export it from DeepLabCut again")
+    names = dict.fromkeys(part for _, part in places)
+    collector.name(names)
+    for row, cells in rows[len(heads) :]:
+        place = f"{file}, row {row}"
+        if len(cells) != len(coords):
+            raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(coords)}; correct it")
+        frame = collector.image(_frame(cells[:start], file, collector.root))
+        objects: dict[str, dict[str, tuple[float, float, int]]] = {}
+        for (animal, part), columns in places.items():
+            x, y = cells[columns["x"]], cells[columns["y"]]
+            if x.lower() not in _MISSING and y.lower() not in _MISSING:
+                objects.setdefault(animal, {})[part] = point(finite(place, x), finite(place, y), origin)
+        for animal, points in objects.items():
+            collector.add(frame, points, place, id=animal, row=row, source=str(file))
+
+
+def _frame(cells: list[str], file: Path, root: Path) -> str:
+    name = PurePosixPath("/".join(cell.replace("\\", "/").strip("/") for cell in cells if cell))
+    # A project that was moved or renamed keeps its frames beside the CSV.
+    if not (root / name).exists() and (file.parent / name.name).exists():
+        beside = file.parent / name.name
+        return beside.relative_to(root).as_posix() if beside.is_relative_to(root) else name.as_posix()
+    return name.as_posix()
+
+
+def write_deeplabcut(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:
+    """The content of a CSV of DeepLabCut, by its name; several objects an image become individuals."""
+    points = labels.schema.points
+    most = max(len(image.objects) for image in labels.images)
+    ids = list(dict.fromkeys(item.id for _, item in labels.objects if item.id))
+    several = most > 1 or bool(ids)
+    # Ids name individuals only where every object has one; else they are numbered within the image.
+    by_id = several and all(item.id for _, item in labels.objects)
+    animals = (ids if by_id else [f"individual{i}" for i in range(1, most + 1)]) if several else [""]
+    head = [(a, p, c) for a in animals for p in points for c in "xy"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scorer", *("snellen" for _ in head)])
+    if several:
+        writer.writerow(["individuals", *(a for a, _, _ in head)])
+    writer.writerow(["bodyparts", *(p for _, p, _ in head)])
+    writer.writerow(["coords", *(c for _, _, c in head)])
+    for image in labels.images:
+        cells: dict[tuple[str, str, str], str] = {}
+        for i, item in enumerate(image.objects):
+            animal = item.id if by_id else animals[i]
+            for p, (x, y), labelled in zip(points, item.keypoints.xy, item.keypoints.labelled, strict=True):
+                if labelled:
+                    cells |= {
+                        (animal, p, "x"): shortest(x - 0.5 + origin),
+                        (animal, p, "y"): shortest(y - 0.5 + origin),
+                    }
+        writer.writerow([image.file, *(cells.get(column, "") for column in head)])
+    return {name: text.getvalue().encode()}

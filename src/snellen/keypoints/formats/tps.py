@@ -1,0 +1,177 @@
+"""TPS files of geometric morphometrics (tpsDig, tpsUtil, geomorph): specimens one after the other.
+
+Documentation: https://sbmorphometrics.org (help of tpsDig) and, for what its readers accept,
+https://rdrr.io/cran/geomorph/src/R/readland.tps.r ::
+
+    LM=12
+    103.00000 201.00000
+    ...
+    IMAGE=wing_01.jpg
+    ID=0
+    SCALE=0.004132
+
+Axes: y points *upwards* from the bottom of the image, so the height of the picture is needed: it is read from the picture
+that IMAGE names. Origin: whether a pixel's centre or its corner has whole coordinates is not documented. `origin=0.5` (our
+choice) measures from the bottom-left corner of the image; `origin=0` takes (0, 0) for the centre of the bottom-left pixel.
+
+SCALE is length a pixel in a unit that the file does not name; `scale_unit` says how many millimetres that unit is (1 for
+millimetres, 10 for centimetres). Missing points are NA (geomorph) or have both coordinates negative (tpsDig). Several
+specimens may share an image. CURVES and OUTLINES (semi-landmarks) are left out and counted in the notes; LM3 is refused.
+"""
+
+import re
+from pathlib import Path
+
+from snellen.keypoints.formats.annotations import AnnotationError
+from snellen.keypoints.formats.labels import PointLabels, file_size
+from snellen.keypoints.formats.reading import Collector, finite, read_text, shortest
+from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
+from snellen.keypoints.schema import Schema
+
+__all__ = ["read_tps", "write_tps"]
+
+_KEY = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*(.*?)\s*$")
+_TAKEN = ("LM", "IMAGE", "ID", "SCALE")
+
+
+def read_tps(
+    path: str | Path,
+    *,
+    schema: Schema | None = None,
+    origin: float = 0.5,
+    root: str | Path | None = None,
+    scale_unit: float = 1.0,
+) -> PointLabels:
+    """Read a TPS file.
+
+    Args:
+        path: the file.
+        schema: names of the landmarks; by default p1, p2, ...
+        origin: the coordinate that the file gives the centre of the bottom-left pixel.
+        root: folder of the images; by default the file's.
+        scale_unit: millimetres in the unit of SCALE.
+
+    Raises:
+        AnnotationError: one sentence with file and row; a picture whose height cannot be read is among its reasons.
+    """
+    path = Path(path)
+    collector = Collector(path, schema, None if root is None else Path(root))
+    lines = read_text(path, "a TPS file").splitlines()
+    left_out: dict[str, int] = {}
+    specimens = _specimens(path, lines, left_out)
+    sizes: dict[str, tuple[int, int]] = {}
+    for row, points, values in specimens:
+        place = f"{path}, row {row}"
+        if not values.get("IMAGE"):
+            raise AnnotationError(
+                f"{place}: this specimen has no IMAGE; y counts from the bottom of the picture, so name it"
+            )
+        file = _existing(collector.root, values["IMAGE"].replace("\\", "/"))
+        if file not in sizes:
+            sizes[file] = file_size(collector.root, file, place)
+        height, _ = sizes[file]
+        xy, codes = [], []
+        for number, line in points:
+            x, y, labelled = _landmark(f"{path}, row {number}", line)
+            xy.append((x - origin + 0.5, height - (y - origin + 0.5)))
+            codes.append(VISIBLE if labelled else UNLABELLED)
+        scale = None
+        if values.get("SCALE"):
+            scale = finite(f"{place}, SCALE", values["SCALE"].replace(",", ".")) * scale_unit
+            if scale <= 0:
+                raise AnnotationError(
+                    f"{place}: SCALE={values['SCALE']} is no length a pixel; correct it or leave it out"
+                )
+        collector.image(file)
+        extra = {key: value for key, value in values.items() if key not in _TAKEN}
+        collector.add(
+            file, collector.numbered(xy, codes, place), place,
+            scale=scale, id=values.get("ID", ""), extra=extra, row=row,
+        )  # fmt: skip
+    collector.notes += [f"{n} {key} of points are left out, landmarks alone are read" for key, n in left_out.items()]
+    return collector.finish()
+
+
+def _specimens(
+    path: Path, lines: list[str], left_out: dict[str, int]
+) -> list[tuple[int, list[tuple[int, str]], dict[str, str]]]:
+    """Row of LM, the numbered rows of points, and the values after them, of each specimen."""
+    found: list[tuple[int, list[tuple[int, str]], dict[str, str]]] = []
+    wanted, take = 0, True  # rows of points still to come, and whether they are landmarks
+    for row, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        match = _KEY.match(line)
+        if match is None:
+            if not wanted:
+                raise AnnotationError(
+                    f"{path}, row {row}: {line.strip()!r} is neither KEY=VALUE nor an announced point"
+                )
+            wanted -= 1
+            if take:
+                found[-1][1].append((row, line))
+            continue
+        key, value = match[1].upper(), match[2]
+        if wanted:
+            raise AnnotationError(
+                f"{path}, row {row}: {wanted} points are missing before {key}; correct the number of LM"
+            )
+        if key == "LM3":
+            raise AnnotationError(f"{path}, row {row}: LM3 are points in space; give a file of flat landmarks (LM)")
+        if key in ("LM", "POINTS"):
+            if not value.isdigit():
+                raise AnnotationError(f"{path}, row {row}: {key}={value} is not a number of points; correct it")
+            wanted, take = int(value), key == "LM"
+        if key == "LM":
+            found.append((row, [], {}))
+        elif not found:
+            raise AnnotationError(
+                f"{path}, row {row}: {key} stands before the first LM; a specimen begins with LM=number"
+            )
+        elif key in ("CURVES", "OUTLINES"):
+            left_out[key] = left_out.get(key, 0) + (int(value) if value.isdigit() else 1)
+        elif key != "POINTS":
+            found[-1][2][key] = value
+    if wanted:
+        raise AnnotationError(f"{path}, row {len(lines)}: the file ends with {wanted} points missing; copy it again")
+    return found
+
+
+def _landmark(place: str, line: str) -> tuple[float, float, bool]:
+    cells = line.replace(",", ".").split()  # tpsDig writes the decimal comma of some systems
+    if len(cells) != 2:
+        raise AnnotationError(f"{place}: {line.strip()!r} is not an x and a y; correct the row")
+    if any(cell.upper() in ("NA", "NAN") for cell in cells):
+        return 0.0, 0.0, False
+    x, y = (finite(place, cell) for cell in cells)
+    return x, y, not (x < 0 and y < 0)
+
+
+def _existing(root: Path, file: str) -> str:
+    """The file as it is on disk: tpsDig writes names without folders, on systems that do not tell A from a."""
+    if (root / file).exists():
+        return file
+    name = Path(file).name.lower()
+    folder = (root / file).parent
+    matches = [f for f in folder.iterdir() if f.name.lower() == name] if folder.is_dir() else []
+    return str(Path(file).with_name(matches[0].name).as_posix()) if len(matches) == 1 else file
+
+
+def write_tps(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[str, bytes]:
+    """The content of a TPS file, by its name; scales in millimetres a pixel.
+
+    Raises:
+        AnnotationError: where an image's height is known to neither the labels nor its file.
+    """
+    lines = []
+    for image, item in labels.objects:
+        height, _ = labels.size_of(image)
+        lines.append(f"LM={len(labels.schema)}")
+        for (x, y), labelled in zip(item.keypoints.xy, item.keypoints.labelled, strict=True):
+            up = height - y
+            lines.append(f"{shortest(x - 0.5 + origin)} {shortest(up - 0.5 + origin)}" if labelled else "NA NA")
+        lines.append(f"IMAGE={image.file}")
+        lines += [f"ID={item.id}"] if item.id else []
+        lines += [f"{key.upper()}={value}" for key, value in item.extra.items()]
+        lines += [f"SCALE={item.scale:.9g}"] if item.scale else []
+    return {name: ("\n".join(lines) + "\n").encode()}

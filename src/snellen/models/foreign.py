@@ -1,0 +1,53 @@
+"""What surgery on somebody else's network needs: an example, its costs, and putting a module in another's place."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["count_macs", "count_parameters", "example_of", "put_in_place", "run_once"]
+
+
+def put_in_place(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` wherever `old` stands: a module may have several names."""
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old and not any(parent is new for parent in _parents(model, name)):
+            model.set_submodule(name, new)
+
+
+def _parents(model: nn.Module, name: str) -> list[nn.Module]:
+    parts = name.split(".")[:-1]
+    return [model.get_submodule(".".join(parts[: i + 1])) for i in range(len(parts))]
+
+
+def example_of(model: nn.Module) -> Tensor:
+    """A black 224x224 image of as many channels as the first convolution takes."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    parameter = next(model.parameters(), torch.empty(0))
+    channels = first.in_channels if first is not None else 3
+    return torch.zeros(1, channels, 224, 224, device=parameter.device, dtype=parameter.dtype)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Numbers in all parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def run_once(model: nn.Module, image: Tensor) -> None:
+    """A forward pass that leaves no trace: in eval mode, every module's mode restored."""
+    modes = {m: m.training for m in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(image)
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
+
+
+def count_macs(model: nn.Module, image: Tensor) -> int | None:
+    """Multiply-adds of the image; None where the network does not take it."""
+    try:
+        with FlopCounterMode(display=False) as counter:
+            run_once(model, image)
+    except (RuntimeError, ValueError, AssertionError, TypeError):
+        return None  # the network wants another input: the exchange itself needs none
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,442 @@
+"""Each format as its tool's documentation shows it, with an oddity of real files, against positions worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refusals import refuse
+from snellen.geometry import Box
+from snellen.keypoints import Schema
+from snellen.keypoints.formats import (
+    AnnotationError,
+    read_coco,
+    read_cvat,
+    read_deeplabcut,
+    read_label_studio,
+    read_labelme,
+    read_long_csv,
+    read_points,
+    read_tps,
+    read_yolo,
+)
+
+NAN = np.nan
+
+
+def picture(path, width, height):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (width, height)).save(path)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def only(labels):
+    ((image, item),) = labels.objects
+    return image, item
+
+
+# --- COCO: https://cocodataset.org/#format-data
+
+COCO = {
+    "images": [{"id": 10, "file_name": "dir\\a.jpg", "width": 640, "height": 480}, {"id": 11, "file_name": "b.jpg"}],
+    "categories": [
+        {"id": 1, "name": "crate"},
+        {"id": 2, "name": "fish", "keypoints": ["mouth", "tail", "fin"], "skeleton": [[1, 2], [2, 3]]},
+    ],
+    "annotations": [
+        {
+            "id": 5,
+            "image_id": 10,
+            "category_id": 2,
+            "keypoints": [83, 41, 2, 0, 0, 0, 9.5, 10.5, 1],
+            "bbox": [1, 2, 30, 40],
+        },
+        {"id": 6, "image_id": 10, "category_id": 1, "bbox": [0, 0, 5, 5]},
+        # Some tools write null for what is not labelled.
+        {"id": 7, "image_id": 10, "category_id": 2, "keypoints": [1, 2, 2, None, None, 0, 3, 4, 2]},
+    ],
+}
+
+
+def test_coco(tmp_path):
+    labels = read_coco(write(tmp_path / "c.json", json.dumps(COCO)))
+    assert labels.schema.points == ("mouth", "tail", "fin")
+    assert labels.schema.skeleton == (("mouth", "tail"), ("tail", "fin"))  # counted from 1 in the file
+    first, empty = labels.images
+    assert (first.file, first.size, empty.file, empty.objects) == ("dir/a.jpg", (480, 640), "b.jpg", ())
+    # Pixel 83 has its centre at 83.5; boxes are measured from the corner already.
+    np.testing.assert_array_equal(first.objects[0].keypoints.xy, [[83.5, 41.5], [NAN, NAN], [10, 11]])
+    assert first.objects[0].keypoints.visibility.tolist() == [2, 0, 1]
+    assert first.objects[0].box == Box(1, 2, 31, 42)
+    assert [o.id for o in first.objects] == ["5", "7"]
+    assert labels.notes == ("1 annotations hold no keypoints of the category and are left out",)
+
+
+def test_coco_refusals(tmp_path):
+    file = tmp_path / "c.json"
+    refuse(read_coco, file, "does not exist")
+    refuse(read_coco, write(file, "{\n\n 'a'"), "row 3", "no JSON")
+    refuse(read_coco, write(file, "[1]"), "images", "annotations")
+    for change, says in (
+        ({"keypoints": [1, 2, 2, 3, 4]}, "not 5 numbers"),
+        ({"keypoints": [1, 2, 7, 0, 0, 0, 0, 0, 0]}, "visibility 7"),
+        ({"keypoints": ["x", 2, 2, 0, 0, 0, 0, 0, 0]}, "'x' is not a finite number"),
+        ({"keypoints": [NAN, 2, 2, 0, 0, 0, 0, 0, 0]}, "nan is not a finite number"),
+        ({"image_id": 99}, "no image has the id 99"),
+    ):
+        data = {**COCO, "annotations": [{**COCO["annotations"][0], **change}]}
+        refuse(read_coco, write(file, json.dumps(data)), "annotation 1", says)
+    two = {**COCO, "categories": [{**c, "keypoints": ["a", "b", "c"]} for c in COCO["categories"]]}
+    refuse(read_coco, write(file, json.dumps(two)), "2 categories with keypoints")
+
+
+# --- TPS: https://rdrr.io/cran/geomorph/src/R/readland.tps.r
+
+TPS = """LM=3
+10.00000 5.00000
+0.00000 40.00000
+-1.00000 -1.00000
+CURVES=1
+POINTS=2
+1 1
+2 2
+IMAGE=Wing 1.JPG
+ID=0
+SCALE=0.02
+COMMENT=second try
+
+lm=3
+1,5 2,5
+NA NA
+30 0
+IMAGE=wing 1.jpg
+ID=1
+"""
+
+
+def test_tps(tmp_path):
+    picture(tmp_path / "wing 1.jpg", 60, 40)  # tpsDig's system does not tell JPG from jpg
+    labels = read_tps(write(tmp_path / "w.tps", TPS), scale_unit=10)
+    (image,) = labels.images
+    assert image.file == "wing 1.jpg"
+    one, two = image.objects
+    # y counts upwards from the lower edge of 40 rows.
+    np.testing.assert_array_equal(one.keypoints.xy, [[10, 35], [0, 0], [NAN, NAN]])
+    np.testing.assert_array_equal(two.keypoints.xy, [[1.5, 37.5], [NAN, NAN], [30, 40]])  # decimal commas
+    assert (one.scale, two.scale, one.id, two.id) == (pytest.approx(0.2), None, "0", "1")  # centimetres to millimetres
+    assert one.extra == {"COMMENT": "second try"}
+    assert labels.notes == ("1 CURVES of points are left out, landmarks alone are read",)
+    # Counted by the centres of pixels, the lowest row is 0.
+    centred = read_tps(tmp_path / "w.tps", origin=0).images[0].objects[0].keypoints.xy
+    np.testing.assert_array_equal(centred[:2], [[10.5, 34.5], [0.5, -0.5]])
+
+
+def test_tps_refusals(tmp_path):
+    file, whole = tmp_path / "w.tps", "LM=1\n1 2\nIMAGE=a.png\n"
+    refuse(read_tps, write(file, whole), "row 1", "a.png does not exist", "size of the image is needed")
+    picture(tmp_path / "a.png", 10, 10)
+    refuse(read_tps, write(file, "LM=1\n1 2\n"), "row 1", "no IMAGE")
+    refuse(read_tps, write(file, "LM=2\n1 2\nIMAGE=a.png\n"), "row 3", "1 points are missing before IMAGE")
+    refuse(read_tps, write(file, "LM=2\n1 2\n"), "ends with 1 points missing")
+    refuse(read_tps, write(file, "LM3=1\n1 2 3\n"), "points in space")
+    refuse(read_tps, write(file, "LM=1\n1 2 3\nIMAGE=a.png\n"), "row 2", "not an x and a y")
+    refuse(read_tps, write(file, whole + "SCALE=0\n"), "no length a pixel")
+    refuse(read_tps, write(file, whole + "LM=2\n1 2\n3 4\nIMAGE=a.png\n"), "row 4", "2 points", "have 1")
+    refuse(read_tps, write(file, "IMAGE=a.png\n"), "row 1", "before the first LM")
+    refuse(read_tps, write(file, "LM=1\nInf 2\nIMAGE=a.png\n"), "row 2", "'Inf' is not a finite number")
+
+
+# --- DeepLabCut: https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html
+
+DLC = """scorer,,,Anna,Anna,Anna,Anna
+bodyparts,,,snout,snout,tail base,tail base
+coords,,,x,y,x,y
+labeled-data,mouse1,img0010.png,83.0,41.5,,
+labeled-data,mouse1,img0020.png,,,,
+"""
+MANY = """scorer,Anna,Anna,Anna,Anna
+individuals,m1,m1,m2,m2
+bodyparts,snout,snout,snout,snout
+coords,x,y,x,y
+labeled-data\\pair\\img1.png,1.0,2.0,30.0,4.0
+"""
+
+
+def test_deeplabcut(tmp_path):
+    write(tmp_path / "labeled-data/mouse1/CollectedData_Anna.csv", DLC)
+    labels = read_points(tmp_path)
+    assert labels.schema.points == ("snout", "tail base")
+    first, second = labels.images
+    assert (first.file, second.objects) == ("labeled-data/mouse1/img0010.png", ())
+    np.testing.assert_array_equal(first.objects[0].keypoints.xy, [[83.5, 42.0], [NAN, NAN]])
+    # The CSV alone names its frames from the project's folder.
+    assert read_points(tmp_path / "labeled-data/mouse1/CollectedData_Anna.csv").root == tmp_path
+
+
+def test_deeplabcut_with_several_animals_labelled_on_windows(tmp_path):
+    file = write(tmp_path / "labeled-data/pair/CollectedData_Anna.csv", MANY)
+    (image,) = read_deeplabcut(file).images
+    assert image.file == "labeled-data/pair/img1.png"
+    assert [o.id for o in image.objects] == ["m1", "m2"]
+    np.testing.assert_array_equal([o.keypoints.xy[0] for o in image.objects], [[1.5, 2.5], [30.5, 4.5]])
+
+
+def test_deeplabcut_refusals(tmp_path):
+    refuse(read_deeplabcut, tmp_path, "no CollectedData_")
+    file = tmp_path / "d.csv"
+    refuse(read_deeplabcut, write(file, "scorer,A,A\ncoords,x,y\na.png,1,2\n"), "not scorer, bodyparts and coords")
+    refuse(read_deeplabcut, write(file, DLC + "labeled-data,m,i.png,1\n"), "row 6", "4 columns")
+    refuse(read_deeplabcut, write(file, DLC.replace("83.0", "83.0?")), "row 4", "'83.0?'")
+
+
+# --- LabelMe: https://github.com/wkentaro/labelme
+
+
+def shape(label, *points, kind="point", group=None, **flags):
+    return {"label": label, "points": [list(p) for p in points], "group_id": group, "shape_type": kind, "flags": flags}
+
+
+def labelme(path, *shapes, picture="..\\photos\\a.jpg"):
+    data = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": picture, "imageData": None,
+            "imageHeight": 480, "imageWidth": 640}  # fmt: skip
+    return write(path, json.dumps(data))
+
+
+def test_labelme(tmp_path):
+    labelme(
+        tmp_path / "json/a.json",
+        shape("nose", (83.25, 41.5), group=1), shape("tail", (10, 20), group=1, occluded=True),
+        shape("tail", (11, 21), group=2), shape("face", (90, 50), (5, 6), kind="rectangle", group=1),
+        shape("leaf", (0, 0), (1, 1), (2, 0), kind="polygon"),
+    )  # fmt: skip
+    write(tmp_path / "json/b.json", "{")
+    labels = read_labelme(tmp_path)
+    image = labels.images[0]
+    assert image.file == "photos/a.jpg"  # relative to the JSON, with the separators of Windows
+    one, two = image.objects
+    np.testing.assert_array_equal(one.keypoints.xy, [[83.25, 41.5], [10, 20]])  # from the corner, as the library
+    assert one.keypoints.visibility.tolist() == [2, 1]
+    assert (one.box, two.box) == (Box(5, 6, 90, 50), None)  # drawn from the lower right corner
+    np.testing.assert_array_equal(two.keypoints.xy, [[NAN, NAN], [11, 21]])
+    assert labels.notes[0].startswith("1 shapes are no points")
+    assert list(labels.broken) == ["json/b.json"]
+
+
+def test_labelme_refusals(tmp_path):
+    file = tmp_path / "a.json"
+    refuse(read_labelme, labelme(file, shape("a", (1, 2)), shape("a", (3, 4))), "'a' is there twice", "group_id")
+    refuse(read_labelme, labelme(file, shape("a", (1, 2), (3, 4))), "one x and y")
+    refuse(read_labelme, labelme(file, shape("a", (1, "b"))), "'b' is not a finite number")
+    refuse(read_labelme, write(file, "{}"), "no LabelMe file")
+
+
+# --- CVAT: https://docs.cvat.ai/docs/manual/advanced/xml_format/
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><id>1</id></task></meta>
+<image id="0" subset="Train" name="a b.jpg" width="640" height="480">
+  <skeleton label="wing" source="manual" z_order="0">
+    <points label="2" source="manual" outside="0" occluded="1" points="12.50,30.00"/>
+    <points label="1" source="manual" outside="1" occluded="0" points="0.00,0.00"/>
+  </skeleton>
+  <points label="1" occluded="0" points="83.20,41.50" group_id="4"/>
+  <box label="fly" occluded="0" xtl="1.0" ytl="2.0" xbr="30.0" ybr="40.0" group_id="4"/>
+  <polygon label="leaf" points="0,0;1,1;2,0"/>
+</image>
+<image id="1" name="c.jpg" width="64" height="48"/>
+</annotations>
+"""
+
+
+def test_cvat(tmp_path):
+    labels = read_cvat(write(tmp_path / "annotations.xml", CVAT))
+    first, second = labels.images
+    assert (first.file, first.size, first.split, second.objects) == ("a b.jpg", (480, 640), "train", ())
+    points = {n: i for i, n in enumerate(labels.schema.points)}
+    wing, lone = first.objects
+    np.testing.assert_array_equal(wing.keypoints.xy[points["2"]], [12.5, 30])
+    assert wing.keypoints.visibility[points["2"]] == 1
+    assert wing.keypoints.visibility[points["1"]] == 0
+    np.testing.assert_array_equal(lone.keypoints.xy[points["1"]], [83.2, 41.5])
+    assert lone.box == Box(1, 2, 30, 40)
+    assert labels.notes[0].startswith("1 shapes")
+
+
+def test_cvat_with_unnamed_points_of_one_shape(tmp_path):
+    text = CVAT.split("<skeleton")[0] + '<points label="wing" points="1,2;3.5,4" group_id="0"/></image></annotations>'
+    _, item = only(read_cvat(write(tmp_path / "a.xml", text)))
+    assert item.keypoints.schema.points == ("p1", "p2")
+    np.testing.assert_array_equal(item.keypoints.xy, [[1, 2], [3.5, 4]])
+
+
+def test_cvat_refusals(tmp_path):
+    file = tmp_path / "a.xml"
+    bomb = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "' + "y" * 50 + '">]><annotations>&x;</annotations>'
+    refuse(read_cvat, write(file, bomb), "document type")
+    refuse(read_cvat, write(file, CVAT[:300]), "is no XML")
+    refuse(read_cvat, write(file, "<annotation/>"), "is no CVAT file")
+    refuse(read_cvat, write(file, "<annotations><track/></annotations>"), "tracks of a video")
+    refuse(read_cvat, write(file, CVAT.replace("83.20,41.50", "83.20")), "image a b.jpg", "'83.20' is not x,y")
+
+
+# --- YOLO-pose: https://docs.ultralytics.com/datasets/pose/
+
+YOLO = """path: /home/somebody/else
+train: images/train
+val: val.txt
+kpt_shape: [3, 3]
+flip_idx: [1, 0, 2]
+names:
+  0: face
+"""
+
+
+def yolo(root, rows="0 0.5 0.5 0.2 0.4 0.25 0.5 2 0.75 0.1 1 0 0 0\n", text=YOLO):
+    for name in ("train/a.jpg", "train/empty.jpg", "val/b.jpg"):
+        picture(root / "images" / name, 200, 100)
+    write(root / "val.txt", "./images/val/b.jpg\n")
+    write(root / "labels/train/a.txt", rows)
+    write(root / "labels/val/b.txt", "0 0.5 0.5 1 1 0.1 0.1 2 0.2 0.2 2 0.3 0.3 2\n")
+    return write(root / "data.yaml", text)
+
+
+def test_yolo(tmp_path):
+    labels = read_yolo(yolo(tmp_path))  # its path is that of another machine
+    images = {i.file: i for i in labels.images}
+    assert images["images/train/empty.jpg"].objects == ()
+    assert (images["images/train/a.jpg"].split, images["images/val/b.jpg"].split) == ("train", "val")
+    (item,) = images["images/train/a.jpg"].objects
+    np.testing.assert_allclose(item.keypoints.xy, [[50, 50], [150, 10], [NAN, NAN]])
+    assert item.keypoints.visibility.tolist() == [2, 1, 0]
+    np.testing.assert_allclose(item.box, (80, 30, 120, 70))
+    assert labels.schema.swaps == (("p1", "p2"),)
+    # What Ultralytics' converter made of COCO counts from the middle of the first pixel.
+    assert read_yolo(tmp_path, origin=0).images[0].objects[0].keypoints.xy[0].tolist() == [50.5, 50.5]
+
+
+def test_yolo_with_two_numbers_a_point_has_unlabelled_ones_at_the_corner(tmp_path):
+    file = yolo(tmp_path, "0 0.5 0.5 0.2 0.4 0.25 0.5 0 0 0.75 0.1\n", YOLO.replace("3, 3", "3, 2"))
+    write(tmp_path / "labels/val/b.txt", "")
+    _, item = only(read_yolo(file))
+    assert item.keypoints.visibility.tolist() == [2, 0, 2]
+
+
+def test_yolo_refusals(tmp_path):
+    labels = read_yolo(yolo(tmp_path, "0 0.5 0.5\n"))
+    assert "row 1: 3 numbers; class, box and 3 points of 3 make 14" in labels.broken["images/train/a.jpg"]
+    pixels = "0 100 50 40 40 50 50 2 150 10 1 0 0 0\n"
+    assert "give shares, not pixels" in read_yolo(yolo(tmp_path, pixels)).broken["images/train/a.jpg"]
+    file = tmp_path / "data.yaml"
+    refuse(read_yolo, write(file, "names: {0: a}\n"), "no kpt_shape")
+    refuse(read_yolo, write(file, YOLO.replace("[1, 0, 2]", "[1, 2, 0]")), "flip_idx")
+    refuse(read_yolo, write(file, YOLO.replace("images/train", "images/nowhere")), "neither a folder nor a list")
+
+
+# --- Label Studio: https://labelstud.io/guide/task_format, https://labelstud.io/tags/keypointlabels
+
+
+def region(label, x, y, parent=None, **more):
+    return {"id": f"r-{label}", "type": "keypointlabels", "original_width": 200, "original_height": 100,
+            "image_rotation": 0, "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": [label]},
+            **({"parentID": parent} if parent else {}), **more}  # fmt: skip
+
+
+def task(*results, image="/data/upload/3/1a2b3c4d-my%20wing.jpg", **annotation):
+    return {
+        "id": 1,
+        "data": {"img": image},
+        "annotations": [{"was_cancelled": False, "result": list(results), **annotation}],
+    }
+
+
+def test_label_studio(tmp_path):
+    picture(tmp_path / "my wing.jpg", 200, 100)  # the server put hex digits before its name
+    box = {"id": "b1", "type": "rectanglelabels", "original_width": 200, "original_height": 100, "image_rotation": 0,
+           "value": {"x": 10, "y": 5, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["wing"]}}  # fmt: skip
+    first = task(region("base", 25, 50, "b1"), box, region("tip", 100, 100, "b1"), {"type": "choices", "value": {}})
+    cancelled = task(region("base", 1, 1), image="s3://bucket/c.jpg?X=1", was_cancelled=True)
+    labels = read_label_studio(write(tmp_path / "l.json", json.dumps([first, cancelled])))
+    one, two = labels.images
+    assert (one.file, one.size, two.file, two.objects) == ("my wing.jpg", (100, 200), "c.jpg", ())
+    np.testing.assert_array_equal(one.objects[0].keypoints.xy, [[50, 50], [200, 100]])
+    assert one.objects[0].box == Box(20, 5, 80, 45)
+    assert labels.notes[0].startswith("1 regions are no keypoints")
+
+
+def test_label_studio_refusals(tmp_path):
+    file = tmp_path / "l.json"
+    twice = task(region("a", 1, 2), region("a", 3, 4))
+    refuse(read_label_studio, write(file, json.dumps([twice])), "task 1", "'a' is there twice", "parent")
+    turned = task(region("a", 1, 2, image_rotation=90))
+    refuse(read_label_studio, write(file, json.dumps([turned])), "was turned in Label Studio")
+    refuse(read_label_studio, write(file, json.dumps([{"image": "a.jpg", "kp": []}])), "not JSON-MIN")
+    refuse(read_label_studio, write(file, json.dumps([task(region("a", 1, 2), image="text")])), "names no picture")
+
+
+# --- CSV, wide with further columns, and long: the names of the columns are ours
+
+
+def test_wide_csv_with_further_columns(tmp_path):
+    text = (
+        "file,id,nose_x,nose_y,nose_v,tail_x,tail_y,box_left,box_top,box_right,box_bottom,mm_per_pixel,split,group\n"
+        "a.png,1,10,20,1,,,0,0,30,40,0.5,train,anna\n"
+        "a.png,2,11,21,,5,6,,,,,,train,anna\n"
+        "b.png,1,11,21,0,5,6,,,,,,Test,\n"
+    )
+    labels = read_points(write(tmp_path / "d.csv", text))
+    one, two = labels.images
+    assert (one.split, one.group, two.split, two.group) == ("train", "anna", "test", "")
+    np.testing.assert_array_equal(one.objects[0].keypoints.xy, [[10.5, 20.5], [NAN, NAN]])
+    assert one.objects[0].keypoints.visibility.tolist() == [1, 0]
+    assert one.objects[0].box == Box(0.5, 0.5, 30.5, 40.5)  # measured as the points are
+    assert (one.objects[0].scale, one.objects[1].scale) == (0.5, None)
+    assert two.objects[0].keypoints.visibility.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("a.png,2,1,1,1,,,,,train", "is already in row 2"),
+        ("b.png,2,1,1,7,,,,,train", "the visibility '7'"),
+        ("b.png,2,1,1,1,5,5,3,9,train", "is no box"),
+        ("b.png,2,1,1,1,,,,,dev", "split 'dev'"),
+        ("b.png,2,1,1,1,,,,", "9 columns where the first row has 10"),
+    ],
+)
+def test_wide_csv_refusals(tmp_path, row, says):
+    head = "file,id,nose_x,nose_y,nose_v,box_left,box_top,box_right,box_bottom,split\na.png,2,1,1,1,0,0,9,9,train\n"
+    with pytest.raises(AnnotationError, match=says) as error:
+        read_points(write(tmp_path / "d.csv", head + row))
+    assert "row 3" in str(error.value)
+
+
+def test_long_csv(tmp_path):
+    # As R's pivot_longer leaves it, with NA for what was not found.
+    text = "image;landmark;x;y;id\na.png;nose;10;20;\na.png;tail;NA;NA;\nb.png;tail;1.5;2.5;f1\nb.png;nose;3;4;f1\n"
+    labels = read_points(write(tmp_path / "l.csv", text))
+    assert labels.schema.points == ("nose", "tail")
+    (_, one), (_, two) = labels.objects
+    np.testing.assert_array_equal(one.keypoints.xy, [[10.5, 20.5], [NAN, NAN]])
+    np.testing.assert_array_equal(two.keypoints.xy, [[3.5, 4.5], [2.0, 3.0]])
+    assert two.id == "f1"
+
+
+def test_long_csv_refusals(tmp_path):
+    file = tmp_path / "l.csv"
+    refuse(read_long_csv, write(file, "file,point,x\na,b,1\n"), "lacks y")
+    refuse(read_long_csv, write(file, "file,point,x,y\na,b,1,2\na,b,1,2\n"), "row 3", "b of a is there already")
+    refuse(read_long_csv, write(file, "file,point,x,y\na,b,1\n"), "row 2", "3 columns")
+    refuse(read_long_csv, write(file, "file,point,x,y\na,b,1,z\n"), "row 2", "'z'")
+    known = Schema("wing", ("base", "left tip"))
+    refuse(
+        read_long_csv,
+        write(file, "file,point,x,y\na,left tpi,1,2\n"),
+        "no point 'left tpi'; nearest: left tip",
+        schema=known,
+    )
