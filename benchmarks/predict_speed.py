@@ -78,9 +78,9 @@ def stages(finder: PointFinder, files: list[Path], boxes: list[Box], *, batch: i
         begin = time.perf_counter()
         if isinstance(finder, Localiser):
             with torch.inference_mode():
-                logits = finder.logits(canvases)
+                output = finder.answer(canvases)
                 middle = time.perf_counter()
-                finder.read_off(logits, finder.canvas)
+                finder.read_off(output, canvases)
             spent["maps to points"] += time.perf_counter() - middle
         else:  # decoding is inside the graph
             finder.locate(canvases)

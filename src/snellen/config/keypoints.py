@@ -132,6 +132,7 @@ class KeypointTrainConfig(TrainConfig):
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
         init: folder of a run whose weights to begin with, where names and shapes match; empty for none.
+        zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one.
     """
 
     target: Literal["hard", "split", "gauss"] = "hard"
@@ -140,10 +141,11 @@ class KeypointTrainConfig(TrainConfig):
     l2_branch: float = 0.0
     l2_mixing: float = 0.0
     init: str = ""
+    zoom_boxes: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("l2_trunk", "l2_branch", "l2_mixing"):
+        for name in ("l2_trunk", "l2_branch", "l2_mixing", "zoom_boxes"):
             require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
         require(self.sigma > 0, f"train.sigma must be positive, not {self.sigma}")
 

@@ -171,6 +171,15 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
 
 def report_run(run: str | Path, *, split: str = "") -> Path:
     """Write report.html from the newest evaluation (or that of `split`), evaluating where there is none."""
+    file = _report(run, split)
+    if (RunFolder(run) / "zoom-history.npz").is_file():
+        from snellen.evaluation.zoom_section import add_zoom_section
+
+        write_atomically(file, add_zoom_section(file.read_text(encoding="utf-8"), RunFolder(run)))
+    return file
+
+
+def _report(run: str | Path, split: str) -> Path:
     folder = RunFolder(run)
     config = folder.config()  # refuses what is no run folder
     found = sorted(folder.path.glob(f"predictions-{split or '*'}.json"), key=lambda f: f.stat().st_mtime)

@@ -203,7 +203,7 @@ def _record(
         canvas_size=localiser.canvas,
         confidence=p.confidence,
         correct=_within_radius(p, localiser.radius),
-        radius_cells=localiser.radius / localiser.stride,
+        radius_cells=localiser.radius / localiser.model.cell(localiser.canvas),
         threshold=config.evaluate.failure,
         box_jitter=[JitterPoint(row["kind"], row["amount"], row["nme"]) for row in jitter],
         groups=_groups(samples),
@@ -227,7 +227,8 @@ def _record(
             entry = SampleEntry(kind, picture, p.pred_canvas[i], p.true_canvas[i], float(errors[i]), samples.names[i])
             entries.append(entry)
     views = []
-    for kind in ("median", "worst"):
+    # A model that looks at given boxes cannot be asked without them.
+    for kind in () if localiser.model.needs_boxes else ("median", "worst"):
         for i in chosen[kind][:1]:
             picture, canvas = canvas_picture(localiser, samples, i, changes)
             if kind == "median":

@@ -11,6 +11,7 @@ from snellen.data import CanvasDataset, KeypointDataset
 from snellen.evaluation.record import EvaluationRecord, SampleEntry
 from snellen.inference import Localiser
 from snellen.models import JointNet
+from snellen.models.zoomed import source_probability
 
 __all__ = ["canvas_picture", "choose", "coarse_to_fine", "where_they_differ"]
 
@@ -56,9 +57,11 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
     for used, reduction in enumerate(reversed(model.reductions), start=1):
         h, w = (max(1, side // reduction) for side in localiser.canvas)
         labels.append(f"up to {w} x {h}" if used > 1 else f"{w} x {h} alone")
-        logits = model(batch, branch_mask="1" * used + "0" * (model.branches - used)).logits
-        probability = torch.softmax(logits[0].float().flatten(1), dim=-1).unflatten(1, logits.shape[-2:])
-        maps.append(_cut(probability, model.stride, localiser.canvas))
+        output = model(batch, branch_mask="1" * used + "0" * (model.branches - used))
+        probability = source_probability(output)[0]
+        # What is zoomed comes back to cells that cover the canvas exactly.
+        zoomed = output.grid is not None
+        maps.append(probability if zoomed else _cut(probability, model.stride, localiser.canvas))
     return labels, torch.stack(maps).cpu().numpy()
 
 

@@ -59,15 +59,11 @@ class _Graph(nn.Module):
 
     def __init__(self, localiser: Localiser) -> None:
         super().__init__()
-        self.network = localiser.model
-        self.flip, self.order = localiser.flip, list(localiser.schema.flip_order)
-        self.read_off = localiser.read_off
+        self.network = localiser.model  # so that its weights are this module's
+        self.find = localiser.find
 
     def forward(self, canvas: Float[Tensor, "b c h w"]) -> tuple[Tensor, Tensor]:
-        logits = self.network(canvas).logits
-        if self.flip:
-            logits = (logits + self.network(canvas.flip(-1)).logits.flip(-1)[:, self.order]) / 2
-        found = self.read_off(logits, (canvas.shape[-2], canvas.shape[-1]))
+        found = self.find(canvas)
         return found.xy, found.confidence
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from snellen.config import AugmentConfig
 from snellen.data import CanvasDataset, KeypointDataset, evaluation_loader
 from snellen.inference.localiser import Localiser
+from snellen.training.zoom_loss import point_boxes
 
 __all__ = ["Predictions", "predict_dataset"]
 
@@ -53,7 +54,8 @@ def predict_dataset(
     canvases = CanvasDataset(samples, localiser.canvas, augment or AugmentConfig(), seed=0)
     parts = []
     for batch in evaluation_loader(canvases, batch_size):
-        found = localiser.locate(batch.image)
+        boxes = point_boxes(batch.xy, batch.labelled) if localiser.model.needs_boxes else None
+        found = localiser.locate(batch.image, boxes)
         inverse = np.linalg.inv(batch.matrix.numpy())
         pred_canvas, true_canvas = found.xy.double().numpy(), batch.xy.double().numpy()
         true_canvas = np.where(batch.labelled.numpy()[..., None], true_canvas, np.nan)

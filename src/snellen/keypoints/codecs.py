@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["DECODERS", "TARGETS", "Decoded", "Decoder", "Target", "axis_targets", "decode"]
+__all__ = ["DECODERS", "TARGETS", "Decoded", "Decoder", "Target", "axis_targets", "decode", "window_mass"]
 
 Target = Literal["hard", "split", "gauss"]
 Decoder = Literal["argmax", "local"]
@@ -133,6 +133,30 @@ def decode(
     across, down = (offsets - dx[..., None]) ** 2, (offsets - dy[..., None]) ** 2
     disc = (across[..., None, :] + down[..., :, None] <= radius**2).to(torch.float32)
     return Decoded(xy, (patch * disc).sum(dim=(-2, -1)))
+
+
+def window_mass(
+    probability: Float[Tensor, "b k h w"], cells: Float[Tensor, "b k 2"], radius: float
+) -> Float[Tensor, "b k"]:
+    """The probability of the cells whose centres lie within `radius` cells of a position.
+
+    Args:
+        probability: maps.
+        cells: positions (x, y), in cells.
+        radius: in cells.
+
+    >>> window_mass(torch.full((1, 1, 4, 4), 1 / 16), torch.tensor([[[2.0, 2.0]]]), 1.0)
+    tensor([[0.2500]])
+    """
+    h, w = probability.shape[-2:]
+    reach = min(int(radius) + 1, max(h, w))
+    steps = torch.arange(-reach, reach + 1, device=probability.device)
+    column, row = cells.floor().long().unbind(-1)
+    patch = _patches(probability.flatten(2), row[..., None] + steps, column[..., None] + steps, (h, w))
+    across = (column[..., None] + steps + 0.5 - cells[..., :1]) ** 2
+    down = (row[..., None] + steps + 0.5 - cells[..., 1:]) ** 2
+    disc = (across[..., None, :] + down[..., :, None] <= radius**2).to(probability.dtype)
+    return (patch * disc).sum(dim=(-2, -1))
 
 
 def _patches(

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
     from snellen.layers.recalibrate import MultiScaleRecalibration, multi_scale_recalibrate
+    from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes
+    from snellen.layers.zoom_back import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
+    from snellen.layers.zoom_grid import ZoomGrid, magnification, uniform_grid
+    from snellen.layers.zoom_mass import unzoom_mass
+    from snellen.layers.zoom_saliency import saliency_to_grid
+    from snellen.layers.zoom_sample import zoom
 
 __all__ = [
     "Bands",
@@ -26,10 +32,24 @@ __all__ = [
     "LiftUp3d",
     "LocalContrastNorm",
     "MultiScaleRecalibration",
+    "ZoomGrid",
     "auxiliary_losses",
+    "follow_saliency",
     "lift_down",
     "lift_up",
+    "magnification",
+    "mean_saliency",
     "multi_scale_recalibrate",
+    "saliency_from_boxes",
+    "saliency_to_grid",
+    "uniform_grid",
+    "unzoom",
+    "unzoom_boxes",
+    "unzoom_mass",
+    "unzoom_points",
+    "zoom",
+    "zoom_boxes",
+    "zoom_points",
 ]
 
 _HOME = {
@@ -39,6 +59,12 @@ _HOME = {
     "LocalContrastNorm": "contrast",
     **dict.fromkeys(("MultiScaleRecalibration", "multi_scale_recalibrate"), "recalibrate"),
     "auxiliary_losses": "auxiliary",
+    **dict.fromkeys(("follow_saliency", "mean_saliency", "saliency_from_boxes"), "saliency"),
+    **dict.fromkeys(("unzoom", "unzoom_boxes", "unzoom_points", "zoom_boxes", "zoom_points"), "zoom_back"),
+    "saliency_to_grid": "zoom_saliency",
+    **dict.fromkeys(("ZoomGrid", "magnification", "uniform_grid"), "zoom_grid"),
+    "unzoom_mass": "zoom_mass",
+    "zoom": "zoom_sample",
 }
 
 

@@ -76,6 +76,8 @@ class KeypointNet(nn.Module):
 
     trunk: nn.Module
     branch: nn.Module
+    #: Whether `forward` wants boxes of the objects beside the canvas (zoom="boxes").
+    needs_boxes = False
 
     def __init__(
         self,
@@ -118,6 +120,10 @@ class KeypointNet(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], branch_mask: str | None = None) -> KeypointOutput:
         """Canvas (b, c, h, w), values 0..255, to logits (b, k, ceil(h / stride), ceil(w / stride))."""
         raise NotImplementedError
+
+    def cell(self, canvas: tuple[int, int]) -> float:
+        """Side in canvas pixels of the cell that the maps have for a canvas of (height, width), where nothing is magnified."""
+        return float(self.stride)
 
     def reset_parameters(self) -> None:
         """Draw all weights afresh from torch's generator, see `draw_weights`."""

@@ -9,6 +9,7 @@ from snellen.models.preprocess import CONTRASTS
 from snellen.models.recalibration import RECALIBRATIONS, check_recalibration
 from snellen.models.trunk import TOPOLOGIES, TRUNK_POOLS
 from snellen.models.unpooling import UNPOOLS
+from snellen.models.zoom_names import ZOOMS, resolve_zoom
 
 __all__ = ["CHOICES", "UnknownChoiceError", "UnknownModelError", "is_pyramid", "nearest", "resolve_choices"]
 
@@ -71,6 +72,8 @@ CHOICES: dict[str, tuple[Any, Values]] = {
     "mixing": (None, (None, "map", "pixel")),
     "map_size": (None, (_size, "two whole numbers (height, width), or None")),
     "branch_mask": (None, (_or_none(lambda v: isinstance(v, str)), "a string of 0 and 1, or None")),
+    "zoom": ("none", ZOOMS),
+    "zoom_options": ({}, (_options, "a group of the zoom's options, e.g. {size: [96, 96]}")),
 }
 
 #: What is different where the backbone is timm's: defaults ...
@@ -133,6 +136,7 @@ def resolve_choices(given: Mapping[str, Any]) -> dict[str, Any]:
         _resolve_papers(choices)
     _resolve_pooling(choices)
     _resolve_recalibration(choices)
+    choices["zoom_options"] = resolve_zoom(choices["zoom"], choices["zoom_options"], task="keypoints")
     choices["width"] = float(choices["width"])
     return choices
 

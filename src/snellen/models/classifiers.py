@@ -23,6 +23,7 @@ from snellen.models.recalibrate_own import recalibrate_classifier
 from snellen.models.recalibration import RECALIBRATIONS, check_recalibration
 from snellen.models.surgery import replace_pooling
 from snellen.models.timm_weights import find_timm, timm_weights
+from snellen.models.zoom_names import resolve_zoom
 
 __all__ = ["ClassNet", "classifier_choices", "create_classifier", "list_classifiers"]
 
@@ -41,6 +42,7 @@ _SHARED: dict[str, Any] = {"channels": 3, "contrast": "fixed", "pool": "own", "p
     "recalibrate": "none",
     "recalibrate_options": {},
 }
+_ZOOM: dict[str, Any] = {"zoom": "none", "zoom_options": {}}
 
 #: Name -> family, and what differs from its defaults.
 _PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -101,7 +103,7 @@ def classifier_choices(name: str, **choices: Any) -> dict[str, Any]:
     'batch'
     """
     family, preset = _family(name)
-    defaults = _SHARED | _FAMILIES[family] | preset
+    defaults = _SHARED | _ZOOM | _FAMILIES[family] | preset
     for key in choices:
         if key not in defaults:
             raise UnknownChoiceError(
@@ -133,6 +135,7 @@ def classifier_choices(name: str, **choices: Any) -> dict[str, Any]:
     resolved["recalibrate_options"] = dict(resolved["recalibrate_options"])
     if "width" in resolved:
         resolved["width"] = float(resolved["width"])
+    resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="classification")
     return resolved
 
 
@@ -159,6 +162,8 @@ def create_classifier(name: str, classes: int, *, load_pretrained: bool = True, 
             depth         layers of resnet20, 32, 56 (6n + 2) and DenseNet (6n + 4, plain 3n + 4)
             norm          "batch" | "none"; VGG only
             pretrained    False | True | the path of a .safetensors file; timm only, see `TimmTrunk`
+            zoom          "none" | "uniform" | "saliency" | ...: what the network sees of the canvas, see models/zoomers.py
+            zoom_options  of the zoom, `size` at least
 
     Returns:
         The model; `model.choices` holds every choice as resolved, ``create_classifier(name, **model.choices)`` builds it
@@ -192,6 +197,8 @@ def create_classifier(name: str, classes: int, *, load_pretrained: bool = True, 
     except ValueError as error:
         raise UnknownChoiceError(f"classifier {name!r}: {error}") from None
     model = ClassNet(net, classes, resolved["channels"], resolved["contrast"], minimum_size=_MINIMUM.get(family, 1))
+    if resolved["zoom"] != "none":
+        model = _zoomed(name, model, resolved, load_pretrained)
     model.name, model.choices = name, {"classes": classes, **resolved}
     return model
 
@@ -234,6 +241,17 @@ class ClassNet(nn.Module):
                 f"give at least {self.minimum_size}x{self.minimum_size} pixels"
             )
         return ClassOutput(self.net(self.preprocess(x)))
+
+
+def _zoomed(name: str, model: ClassNet, choices: Mapping[str, Any], load_pretrained: bool) -> ClassNet:
+    from snellen.models.zoomed import ZoomedClasses, make_zoomer
+
+    options, channels = choices["zoom_options"], choices["channels"]
+    try:
+        zoomer = make_zoomer(choices["zoom"], options, channels, load_pretrained=load_pretrained)
+        return ZoomedClasses(model, zoomer)
+    except ValueError as error:
+        raise UnknownChoiceError(f"classifier {name!r}: {error}") from None
 
 
 def _family(name: str) -> tuple[str, dict[str, Any]]:

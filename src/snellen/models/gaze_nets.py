@@ -18,6 +18,7 @@ from snellen.models.itracker import Tracker
 from snellen.models.outputs import GazeOutput
 from snellen.models.preprocess import CONTRASTS, Contrast, Preprocess
 from snellen.models.timm_weights import find_timm, timm_weights
+from snellen.models.zoom_names import resolve_zoom
 
 __all__ = ["EyeTrunk", "GazeNet", "ITracker", "create_gaze_net", "gaze_choices", "list_gaze_nets"]
 
@@ -25,10 +26,11 @@ __all__ = ["EyeTrunk", "GazeNet", "ITracker", "create_gaze_net", "gaze_choices",
 UNITS = {"angles": 10.0, "point": 5.0}
 
 _SHARED: dict[str, Any] = {"answer": "angles", "channels": 1, "contrast": "image", "canvas": [64, 64]}
+_ZOOM: dict[str, Any] = {"zoom": "none", "zoom_options": {}}  # iTracker is given crops
 #: Name -> all choices with their defaults.
 _PRESETS: dict[str, dict[str, Any]] = {
-    "gaze-small": {**_SHARED, "width": 16, "blocks": 1, "dropout": 0.0},
-    "gaze": {**_SHARED, "backbone": "timm:resnet18", "pretrained": False, "contrast": "fixed", "dropout": 0.0},
+    "gaze-small": {**_SHARED, **_ZOOM, "width": 16, "blocks": 1, "dropout": 0.0},
+    "gaze": {**_SHARED, **_ZOOM, "backbone": "timm:resnet18", "pretrained": False, "contrast": "fixed", "dropout": 0.0},
     "itracker": {**_SHARED, "answer": "point", "channels": 3, "contrast": "fixed", "canvas": [224, 224]},
 }
 
@@ -87,6 +89,8 @@ def gaze_choices(name: str, **choices: Any) -> dict[str, Any]:
         if key in resolved and not fits(resolved[key]):
             raise UnknownChoiceError(f"{key}={resolved[key]!r} is not possible; give {words}")
     resolved["canvas"] = list(resolved["canvas"])
+    if "zoom" in resolved:
+        resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="gaze")
     return resolved
 
 
@@ -109,6 +113,9 @@ def create_gaze_net(name: str, *, load_pretrained: bool = True, **choices: Any) 
             dropout     before the last layer
             backbone    "timm:NAME", of gaze
             pretrained  False | True | the path of a .safetensors file, of gaze
+            zoom        "none" | "uniform" | "saliency" | ...: what the network sees of the canvas, see models/zoomers.py; the
+                        paper's setting is the whole frame through "saliency"; not iTracker's
+            zoom_options  of the zoom, `size` at least
 
     Raises:
         UnknownModelError, UnknownChoiceError: one sentence with what is possible.
@@ -124,6 +131,12 @@ def create_gaze_net(name: str, *, load_pretrained: bool = True, **choices: Any) 
             model = GazeNet(nn.Sequential(trunk, head), *shared, minimum_size=16)
         else:
             model = GazeNet(_timm(resolved, load_pretrained), *shared)
+        if resolved.get("zoom", "none") != "none":
+            from snellen.models.zoomed import ZoomedGaze, make_zoomer
+
+            options, channels = resolved["zoom_options"], resolved["channels"]
+            zoomer = make_zoomer(resolved["zoom"], options, channels, load_pretrained=load_pretrained)
+            model = ZoomedGaze(model, zoomer)
     except ValueError as error:
         raise UnknownChoiceError(f"model {name!r}: {error}") from None
     model.name, model.choices = name, resolved

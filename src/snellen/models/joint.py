@@ -61,6 +61,11 @@ class JointNet(nn.Module):
                 f"weight={weight} and passes={passes} are not possible; give a weight of 0 or more and a pass"
             )
         self.image, self.denoiser, self.weight, self.passes = image, denoiser, float(weight), passes
+        if hasattr(image, "zoomer"):
+            raise ValueError(
+                "the image model zooms, and a denoiser knows shapes on the canvas only; join a model without a zoom"
+            )
+        self.needs_boxes = False
         self.stride, self.keypoints, self.name = image.stride, image.keypoints, image.name
         self.branches, self.reductions, self.minimum_size = image.branches, image.reductions, image.minimum_size
         self.choices: dict[str, Any] = image.choices
@@ -69,6 +74,10 @@ class JointNet(nn.Module):
     def preprocess(self) -> nn.Module:
         """What happens to the canvas first."""
         return self.image.preprocess
+
+    def cell(self, canvas: tuple[int, int]) -> float:
+        """See `KeypointNet`: its image model does not zoom."""
+        return self.image.cell(canvas)
 
     def voices(self, x: Float[Tensor, "b c h w"], branch_mask: str | None = None) -> Voices:
         """What each model says, on the image model's cells; of several passes, the structure's last word."""

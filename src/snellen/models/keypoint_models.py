@@ -114,6 +114,9 @@ def create_keypoint_model(name: str, *, load_pretrained: bool = True, **choices:
             mixing       "map" | "pixel": SumNet's weights; sum only, "pixel" on the papers' trunks
             map_size     (height, width) of the weights of mixing "pixel"
             branch_mask  e.g. "1001", coarsest first: branches left out
+            zoom         "none" | "uniform" | "crop" | "boxes" | "fixed" | "saliency" | "separable" | "stn" | "tps" | "direct":
+                         what the network sees of the canvas, see models/zoomers.py
+            zoom_options  of the zoom, `size` at least: {"size": [96, 96], "max_zoom": 4}
 
     Returns:
         The model; `model.choices` holds every choice as resolved, ``create_keypoint_model(name, **model.choices)`` builds it
@@ -135,8 +138,21 @@ def create_keypoint_model(name: str, *, load_pretrained: bool = True, **choices:
             recalibrate_keypoint_net(model, resolved["recalibrate"], resolved["recalibrate_options"])
     except ValueError as error:
         raise UnknownChoiceError(f"model {name!r}: {error}") from None
+    if resolved["zoom"] != "none":
+        model = _zoomed(name, model, resolved, load_pretrained)
     model.name, model.choices = name, resolved
     return model
+
+
+def _zoomed(name: str, model: KeypointNet, choices: Mapping[str, Any], load_pretrained: bool) -> KeypointNet:
+    from snellen.models.zoomed import ZoomedKeypoints, make_zoomer
+
+    options, channels = choices["zoom_options"], choices["channels"]
+    try:
+        zoomer = make_zoomer(choices["zoom"], options, channels, load_pretrained=load_pretrained)
+        return ZoomedKeypoints(model, zoomer)
+    except ValueError as error:
+        raise UnknownChoiceError(f"model {name!r}: {error}") from None
 
 
 def _papers_net(choices: Mapping[str, Any]) -> KeypointNet:

@@ -17,6 +17,7 @@ from snellen.models.recalibrate_own import recalibrate_segnet
 from snellen.models.recalibration import RECALIBRATIONS, check_recalibration
 from snellen.models.segnet import CURES, ENCODERS, UNPOOLS, SegNet
 from snellen.models.smp import SMP_DECODERS, SmpNet
+from snellen.models.zoom_names import resolve_zoom
 
 __all__ = ["create_segmenter", "list_segmenters", "segmenter_choices"]
 
@@ -46,6 +47,8 @@ _DEFAULTS: dict[str, Any] = {
     "cure": "none",
     "channels": 3,
     "contrast": "fixed",
+    "zoom": "none",
+    "zoom_options": {},
 }
 
 _DECODERS = ("segnet", *SMP_DECODERS)
@@ -99,6 +102,7 @@ def segmenter_choices(name: str, **choices: Any) -> dict[str, Any]:
     except ValueError as error:
         raise UnknownChoiceError(str(error)) from None
     resolved["recalibrate_options"] = dict(resolved["recalibrate_options"])
+    resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="segmentation")
     if resolved["decoder"] == "segnet":
         _resolve_segnet(resolved)
     else:
@@ -127,6 +131,9 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
             cure          "none" | "norm" | "conv", of the checkerboard; SegNet only
             channels      1 | 3: what the network sees, whatever the canvas has
             contrast      "fixed" | "imagenet" | "image" | "lcn": how the canvas is normalised
+            zoom          "none" | "uniform" | "saliency" | ...: what the network sees of the canvas, see models/zoomers.py;
+                          its logits are brought back
+            zoom_options  of the zoom, `size` at least
 
     Returns:
         The network; `network.choices` holds every choice as resolved, ``create_segmenter(name, **network.choices)`` builds
@@ -144,6 +151,12 @@ def create_segmenter(name: str, classes: int, **choices: Any) -> LabelNet:
         raise UnknownChoiceError(f"classes={classes!r} is not possible; give a whole number of at least 1")
     try:
         network = _build(classes, resolved)
+        if resolved["zoom"] != "none":
+            from snellen.models.zoomed import ZoomedLabels, make_zoomer
+
+            network = ZoomedLabels(
+                network, make_zoomer(resolved["zoom"], resolved["zoom_options"], resolved["channels"])
+            )
     except ValueError as error:
         raise UnknownChoiceError(f"segmentation network {name!r}: {error}") from None
     network.name, network.choices = name, {"classes": classes, **resolved}

@@ -9,6 +9,7 @@ from snellen.data.classes import ClassImages
 from snellen.models import ClassNet
 from snellen.training.class_task import ClassTask
 from snellen.training.job import Job, make_model
+from snellen.training.zoom_setup import refuse_fixed
 
 __all__ = ["class_images", "prepare_classes"]
 
@@ -51,6 +52,7 @@ def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = Tru
         raise ConfigError(
             f"data.canvas {list(canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"
         )
+    refuse_fixed(model)
     return Job(
         task=ClassTask(model, config),
         train_set=ClassificationCanvas(train, canvas, config.augment, fit=data.fit, zoom=data.zoom, seed=config.seed),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snellen.config import ClassificationConfig
 from snellen.data import ClassBatch
-from snellen.models import ClassNet
+from snellen.models import ClassNet, ClassOutput
 from snellen.training.task import Task
 
 __all__ = ["ClassTask"]
@@ -33,14 +33,14 @@ class ClassTask(Task):
     def __init__(self, model: ClassNet, config: ClassificationConfig) -> None:
         super().__init__(model, config)
 
-    def _logits(self, batch: ClassBatch) -> Tensor:
-        logits: Tensor = self.model(batch.image.contiguous(memory_format=torch.channels_last)).logits
-        return logits
+    def _answer(self, batch: ClassBatch) -> ClassOutput:
+        output: ClassOutput = self.model(batch.image.contiguous(memory_format=torch.channels_last))
+        return output
 
     def loss(self, batch: ClassBatch) -> Tensor:
         """Cross-entropy, with the configuration's label smoothing."""
         smoothing = self.config.train.label_smoothing
-        return F.cross_entropy(self._logits(batch), batch.label, label_smoothing=smoothing)
+        return F.cross_entropy(self._answer(batch).logits, batch.label, label_smoothing=smoothing)
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The accuracy."""
@@ -48,7 +48,9 @@ class ClassTask(Task):
 
     def validation_step(self, batch: ClassBatch, _: int) -> None:
         """Cross-entropy and accuracy."""
-        logits, images = self._logits(batch), len(batch.label)
+        output, images = self._answer(batch), len(batch.label)
+        logits = output.logits
+        self.log_zoom(output, batch.image)
         self.log("val/loss", F.cross_entropy(logits, batch.label), batch_size=images, on_epoch=True)
         ranked = logits.topk(min(5, logits.shape[1])).indices == batch.label[:, None]
         self.log("val/top1", ranked[:, 0].float().mean(), batch_size=images, on_epoch=True, prog_bar=True)

@@ -34,6 +34,7 @@ from snellen.training.job import Job, prepare
 from snellen.training.pace import time_steps
 from snellen.training.runs import RunFolder, write_atomically
 from snellen.training.task import Task
+from snellen.training.zoom_history import ZoomHistory
 
 __all__ = ["fit"]
 
@@ -148,7 +149,7 @@ def _trainer(folder: RunFolder, task: Task, clock: RandomState, interrupt: StopO
     callbacks: list[Callback] = [
         clock,
         interrupt,
-        MetricsFile(folder / "metrics.csv", clock, task.metrics),
+        MetricsFile(folder / "metrics.csv", clock, (*task.metrics, *task.diagnostics)),
         TQDMProgressBar() if sys.stderr.isatty() else PlainProgress(task.progress),
         ModelCheckpoint(
             monitor=task.metrics[0],
@@ -162,6 +163,8 @@ def _trainer(folder: RunFolder, task: Task, clock: RandomState, interrupt: StopO
         # After ModelCheckpoint, whose state it saves.
         ResumeCheckpoint(folder, train.checkpoint_every or every, every, interrupt),
     ]
+    if task.diagnostics:
+        callbacks.append(ZoomHistory(folder.path))
     if train.ema:
         callbacks.append(WeightAveraging(use_buffers=True, avg_fn=_moving_average(train.ema)))
     if train.patience:

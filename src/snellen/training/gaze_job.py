@@ -7,6 +7,7 @@ from snellen.data.gaze_canvas import GazeCanvas, GazePartsCanvas
 from snellen.models.gaze_nets import GazeNet, ITracker
 from snellen.training.gaze_task import GazeTask
 from snellen.training.job import Job, make_model
+from snellen.training.zoom_setup import refuse_fixed
 
 __all__ = ["gaze_canvases", "prepare_gaze"]
 
@@ -51,6 +52,7 @@ def prepare_gaze(config: GazeConfig, *, load_pretrained: bool = True) -> Job:
         raise ConfigError(
             f"data.canvas {list(data.canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"
         )
+    refuse_fixed(model)
     return Job(
         task=GazeTask(model, config),
         train_set=gaze_canvases(config, train, config.augment, config.seed),

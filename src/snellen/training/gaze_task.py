@@ -11,6 +11,7 @@ from snellen.config import GazeConfig
 from snellen.data.gaze_angles import angular_loss
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
 from snellen.models.gaze_nets import GazeNet
+from snellen.models.outputs import GazeOutput
 from snellen.training.task import Task
 
 __all__ = ["GazeTask"]
@@ -35,9 +36,9 @@ class GazeTask(Task):
         super().__init__(model, config)
         self.answer, self.unit = model.answer, model.unit
 
-    def _answer(self, batch: GazeBatch | GazePartsBatch) -> Tensor:
-        answer: Tensor = self.model(*batch.inputs).answer
-        return answer.float()
+    def _answer(self, batch: GazeBatch | GazePartsBatch) -> GazeOutput:
+        output: GazeOutput = self.model(*batch.inputs)
+        return output
 
     def _loss(self, found: Tensor, true: Tensor) -> Tensor:
         kind = self.config.train.loss
@@ -49,7 +50,7 @@ class GazeTask(Task):
 
     def loss(self, batch: GazeBatch | GazePartsBatch) -> Tensor:
         """The configuration's loss, in units of 10 degrees or 5 centimetres."""
-        return self._loss(self._answer(batch), batch.target)
+        return self._loss(self._answer(batch).answer.float(), batch.target)
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The validation error."""
@@ -58,7 +59,9 @@ class GazeTask(Task):
 
     def validation_step(self, batch: GazeBatch | GazePartsBatch, _: int) -> None:
         """Loss and error."""
-        found, pictures = self._answer(batch), len(batch.target)
+        output, pictures = self._answer(batch), len(batch.target)
+        found = output.answer.float()
+        self.log_zoom(output, batch.inputs[0])
         self.log("val/loss", self._loss(found, batch.target), batch_size=pictures, on_epoch=True)
         apart = angular_loss(found, batch.target) if self.answer == "angles" else (found - batch.target).norm(dim=1)
         self.log("val/error", apart.mean(), batch_size=pictures, on_epoch=True, prog_bar=True)

@@ -12,6 +12,7 @@ from snellen.models import KeypointNet
 from snellen.training.initial import start_from
 from snellen.training.job import Job, make_model
 from snellen.training.keypoint_task import KeypointTask
+from snellen.training.zoom_setup import prepare_zoom
 
 __all__ = ["build_model", "prepare_keypoints"]
 
@@ -31,6 +32,7 @@ def prepare_keypoints(config: KeypointConfig, *, load_pretrained: bool = True) -
             f"data.canvas {list(config.data.canvas)} is too small for {config.model.name!r} with {model.branches} branches; "
             f"give at least {[model.minimum_size] * 2}, or fewer model.choices.branches"
         )
+    prepare_zoom(model, config, train_data)
     evaluate = config.evaluate
     return Job(
         task=KeypointTask(model, config, schema),

@@ -11,11 +11,12 @@ from torch import Tensor
 from snellen.config import KeypointConfig
 from snellen.data import Batch
 from snellen.keypoints import Schema
-from snellen.keypoints.codecs import decode
-from snellen.models import KeypointNet
+from snellen.models import KeypointNet, KeypointOutput
+from snellen.models.zoomed import decode_output
 from snellen.training.losses import keypoint_loss, sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
 from snellen.training.task import Task
+from snellen.training.zoom_loss import original_frame_loss, point_boxes, saliency_loss
 
 __all__ = ["KeypointTask"]
 
@@ -44,17 +45,29 @@ class KeypointTask(Task):
         weights = {name: getattr(config.train, f"l2_{name}") for name in groups}
         self._penalties = [(weights[n], [p for p in g if p.requires_grad]) for n, g in groups.items() if weights[n]]
 
-    def _logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.model(batch.image.contiguous(memory_format=torch.channels_last)).logits
-        return logits
+    def _answer(self, batch: Batch) -> KeypointOutput:
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        boxes = {"boxes": point_boxes(batch.xy, batch.labelled)} if self.model.needs_boxes else {}
+        output: KeypointOutput = self.model(image, **boxes)
+        return output
 
-    def _data_term(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _data_term(self, output: KeypointOutput, batch: Batch) -> Tensor:
         train = self.config.train
-        return keypoint_loss(logits, batch.xy, batch.mask, stride=self._stride, target=train.target, sigma=train.sigma)
+        if output.grid is not None:
+            size = (batch.image.shape[-2], batch.image.shape[-1])
+            return original_frame_loss(
+                output, batch.xy, batch.mask, canvas=size, target=train.target, sigma=train.sigma
+            )
+        return keypoint_loss(
+            output.logits, batch.xy, batch.mask, stride=self._stride, target=train.target, sigma=train.sigma
+        )
 
     def loss(self, batch: Batch) -> Tensor:
-        """The data term plus the paper's L2 terms where their weights are not zero."""
-        loss = self._data_term(self._logits(batch), batch)
+        """The data term plus the paper's L2 terms, and the saliency's supervision, where their weights are not zero."""
+        output = self._answer(batch)
+        loss = self._data_term(output, batch)
+        if self.config.train.zoom_boxes:
+            loss = loss + self.config.train.zoom_boxes * saliency_loss(output, batch)
         for weight, group in self._penalties:
             loss = loss + weight * sum_of_squares(group)
         return loss
@@ -66,10 +79,11 @@ class KeypointTask(Task):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Loss and normalised mean error in the original frame."""
         evaluate = self.config.evaluate
-        logits = self._logits(batch)
-        self.log("val/loss", self._data_term(logits, batch), batch_size=len(batch.image), on_epoch=True)
-        found = decode(
-            logits, evaluate.decoder, window=evaluate.window, stride=self._stride, canvas=self.config.data.canvas
+        output = self._answer(batch)
+        self.log("val/loss", self._data_term(output, batch), batch_size=len(batch.image), on_epoch=True)
+        self.log_zoom(output, batch.image, point_boxes(batch.xy, batch.labelled))
+        found = decode_output(
+            output, evaluate.decoder, window=evaluate.window, stride=self._stride, canvas=self.config.data.canvas
         )
         xy = found.xy.cpu().double()
         inverse = torch.linalg.inv(batch.matrix.cpu())

@@ -12,6 +12,7 @@ from snellen.models import LabelNet
 from snellen.training.job import Job, make_model
 from snellen.training.label_task import LabelTask
 from snellen.training.segmentation import label_counts, median_frequency_weights
+from snellen.training.zoom_setup import refuse_fixed
 
 __all__ = ["class_weights", "label_images", "prepare_labels"]
 
@@ -56,6 +57,7 @@ def prepare_labels(config: SegmentationConfig, *, load_pretrained: bool = True) 
         raise ConfigError(
             f"model.choices.classes is {model.classes}, but the data have {len(train.classes)} classes; leave it out"
         )
+    refuse_fixed(model)
     train_set = SegmentationCanvas(train, canvas, config.augment, seed=config.seed, crop=data.crop)
     weights = class_weights(train) if config.train.class_weights == "median-frequency" else None
     return Job(

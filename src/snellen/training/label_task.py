@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snellen.config import SegmentationConfig
 from snellen.data import LabelBatch
-from snellen.models import LabelNet
+from snellen.models import LabelNet, LabelOutput
 from snellen.training.segmentation import confusion_matrix, label_loss, label_scores
 from snellen.training.task import Task
 
@@ -44,16 +44,16 @@ class LabelTask(Task):
         self.register_buffer("class_weights", weights, persistent=False)
         self.confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64)
 
-    def _logits(self, batch: LabelBatch) -> Tensor:
-        logits: Tensor = self.model(batch.image.contiguous(memory_format=torch.channels_last)).logits
-        return logits
+    def _answer(self, batch: LabelBatch) -> LabelOutput:
+        output: LabelOutput = self.model(batch.image.contiguous(memory_format=torch.channels_last))
+        return output
 
     def _loss(self, logits: Tensor, batch: LabelBatch) -> Tensor:
         return label_loss(logits, batch.labels, ignore=self.ignore, weights=self.class_weights)
 
     def loss(self, batch: LabelBatch) -> Tensor:
         """Cross-entropy over the labelled pixels, weighed by class where the configuration says so."""
-        return self._loss(self._logits(batch), batch)
+        return self._loss(self._answer(batch).logits, batch)
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The mean intersection over union."""
@@ -65,7 +65,9 @@ class LabelTask(Task):
 
     def validation_step(self, batch: LabelBatch, _: int) -> None:
         """The loss; the pixels are counted."""
-        logits = self._logits(batch)
+        output = self._answer(batch)
+        logits = output.logits
+        self.log_zoom(output, batch.image)
         self.log("val/loss", self._loss(logits, batch), batch_size=len(batch.labels), on_epoch=True)
         self.confusion += confusion_matrix(batch.labels, logits.argmax(dim=1), self.classes, ignore=self.ignore)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snellen.config import RunConfig, TrainConfig
 from snellen.layers import MultiScaleRecalibration, auxiliary_losses
+from snellen.training.zoom_diagnostics import DIAGNOSTICS, ZoomView, zoom_diagnostics
 
 __all__ = ["Task", "make_optimiser", "one_cycle"]
 
@@ -64,6 +65,8 @@ class Task(LightningModule):
         # Channels last runs convolutions faster on a CPU, and suits tensor cores.
         self.model = model.to(memory_format=torch.channels_last)
         self.config = config
+        #: The canvases, grid and saliency of the newest validated batch, where the model zooms.
+        self.zoom_view: ZoomView | None = None
         self._auxiliary = {"lift/predict": config.train.lift_predict, "lift/update": config.train.lift_update}
 
     def configure_optimizers(self) -> Any:
@@ -75,6 +78,20 @@ class Task(LightningModule):
         steps = train.steps
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: one_cycle(s, steps, train.warmup))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def diagnostics(self) -> tuple[str, ...]:
+        """What validations log beside `metrics`: how a model zooms, where it does."""
+        return DIAGNOSTICS if hasattr(self.model, "zoomer") else ()
+
+    def log_zoom(self, output: Any, image: Tensor, boxes: Tensor | None = None) -> None:
+        """Log how a validated batch was zoomed, see `zoom_diagnostics`; nothing where the model does not zoom."""
+        if output.grid is None:
+            return
+        self.zoom_view = ZoomView(image, output.grid, output.saliency)
+        size = (image.shape[-2], image.shape[-1])
+        for name, value in zoom_diagnostics(output.grid, output.saliency, size, boxes).items():
+            self.log(name, value, batch_size=len(image), on_epoch=True)
 
     def loss(self, batch: Any) -> Tensor:
         """The loss of a batch, to be lowered."""

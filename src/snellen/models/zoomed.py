@@ -1,0 +1,217 @@
+"""Models that look closer: a zoom in front of a network of any task, and its answers back in the original canvas.
+
+    canvas --> zoom --> network --> answer on the zoomed canvas --> back through the grid --> answer on the canvas
+
+Sizes: the canvas is the full picture, `zoom_options.size` what the network sees.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from snellen.keypoints.codecs import Decoded, Decoder, decode, window_mass
+from snellen.layers.zoom_back import unzoom, unzoom_points
+from snellen.layers.zoom_mass import unzoom_mass
+from snellen.models.base import KeypointNet
+from snellen.models.blur_curriculum import BlurCurriculum
+from snellen.models.classifiers import ClassNet
+from snellen.models.gaze_nets import GazeNet
+from snellen.models.label_net import LabelNet
+from snellen.models.outputs import ClassOutput, GazeOutput, KeypointOutput, LabelOutput
+from snellen.models.zoom_baselines import AffineZoom, DirectZoom, SplineZoom
+from snellen.models.zoom_cam import CamCrop
+from snellen.models.zoomers import BoxZoom, CropZoom, FixedZoom, SaliencySampler, Zoomer
+
+__all__ = [
+    "ZoomedClasses",
+    "ZoomedGaze",
+    "ZoomedKeypoints",
+    "ZoomedLabels",
+    "decode_output",
+    "make_zoomer",
+    "source_probability",
+]
+
+_KINDS: dict[str, type[Zoomer]] = {
+    "uniform": Zoomer, "crop": CropZoom, "boxes": BoxZoom, "fixed": FixedZoom, "saliency": SaliencySampler,
+    "separable": SaliencySampler, "stn": AffineZoom, "tps": SplineZoom, "direct": DirectZoom, "cam": CamCrop,
+}  # fmt: skip
+#: Those that look at a thumbnail.
+LOOKING = ("saliency", "separable", "stn", "tps", "direct")
+
+
+def make_zoomer(kind: str, options: Mapping[str, Any], channels: int, *, load_pretrained: bool = True) -> Zoomer:
+    """The zoom of a model.
+
+    Args:
+        kind: of `ZOOMS`, other than "none".
+        options: as `resolve_zoom` gives them.
+        channels: that the network sees, 1 or 3; the saliency network sees as many.
+        load_pretrained: see `snellen.create_model`.
+
+    Raises:
+        ValueError: for values not possible.
+    """
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    if kind in LOOKING:
+        given["channels"] = channels
+        if not load_pretrained and given.get("pretrained"):
+            given["pretrained"] = False
+        given["blur"] = BlurCurriculum(given.pop("blur_steps", 0))
+    if kind == "separable":
+        given["separable"] = True
+    return _KINDS[kind](**given)
+
+
+class ZoomedKeypoints(KeypointNet):
+    """A keypoint network behind a zoom.
+
+    Its logits lie on the zoomed canvas, and `grid` says where that is: `decode_output` reads off points of the canvas, and
+    `source_probability` is what losses act on.
+
+    Args:
+        net: the network.
+        zoomer: the zoom.
+
+    Raises:
+        ValueError: where the network cannot take canvases of the zoom's size.
+    """
+
+    def __init__(self, net: KeypointNet, zoomer: Zoomer) -> None:
+        super().__init__(
+            keypoints=net.keypoints, reductions=net.reductions, stride=net.stride, norm="none",
+            channels=net.preprocess.channels, contrast=net.preprocess.contrast, branch_mask=net.branch_mask,
+            minimum_size=2,
+        )  # fmt: skip
+        if min(zoomer.size) < net.minimum_size:
+            raise ValueError(
+                f"zoom_options.size={list(zoomer.size)} is too small for the network; give at least {[net.minimum_size] * 2}"
+            )
+        self.net, self.zoomer = net, zoomer
+        self.needs_boxes = zoomer.needs_boxes
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], branch_mask: str | None = None, boxes: Float[Tensor, "b k 4"] | None = None
+    ) -> KeypointOutput:
+        """Canvas (b, c, h, w), values 0..255, of any size, to logits on the zoomed canvas with its grid.
+
+        Args:
+            x: canvases.
+            branch_mask: see the network's.
+            boxes: of the objects, canvas pixels, NaN for none; with zoom "boxes" only.
+        """
+        h, w = x.shape[-2:]
+        if min(h, w) < self.minimum_size:
+            raise ValueError(f"a canvas of {h}x{w} is too small to zoom; give at least 2x2 pixels")
+        seen = self.zoomer(x, boxes)
+        return KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
+
+    def cell(self, canvas: tuple[int, int]) -> float:
+        """See `KeypointNet`; the mean of width and height where they differ."""
+        rows, columns = (-(-side // self.stride) for side in self.zoomer.size)
+        return (canvas[0] / rows + canvas[1] / columns) / 2
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Those of the network; the zoom's weights count to the trunk's."""
+        groups = self.net.parameter_groups()
+        layers = (m for m in self.zoomer.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+        found = [p for m in layers for name, p in m.named_parameters(recurse=False) if name == "weight"]
+        return groups | {"trunk": [*groups["trunk"], *found]}
+
+
+class ZoomedLabels(LabelNet):
+    """A segmentation network behind a zoom; its logits are brought back to the canvas (LZU), so losses lie in the canvas."""
+
+    def __init__(self, net: LabelNet, zoomer: Zoomer) -> None:
+        super().__init__(
+            classes=net.classes, step=net.step, channels=net.preprocess.channels, contrast=net.preprocess.contrast
+        )
+        self.net, self.zoomer = net, zoomer
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> LabelOutput:
+        """See `LabelNet`."""
+        seen = self.zoomer(x)
+        logits = unzoom(self.net(seen.image).logits, seen.grid, (x.shape[-2], x.shape[-1])).maps
+        return LabelOutput(logits, seen.grid, seen.saliency)
+
+
+class ZoomedClasses(ClassNet):
+    """A classifier behind a zoom. With "cam" it looks twice, and answers with the mean of both logits (our choice)."""
+
+    def __init__(self, model: ClassNet, zoomer: Zoomer) -> None:
+        super().__init__(model.net, model.classes, model.preprocess.channels, model.preprocess.contrast)
+        self.zoomer = zoomer
+        if isinstance(zoomer, CamCrop):
+            zoomer.check(model.net)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> ClassOutput:
+        """See `ClassNet`."""
+        if isinstance(self.zoomer, CamCrop):
+            whole = super().forward(self.zoomer.whole(x)).logits
+            seen = self.zoomer.close(x, self.net, self.preprocess)
+            return ClassOutput((whole + super().forward(seen.image).logits) / 2, seen.grid, seen.saliency)
+        seen = self.zoomer(x)
+        return ClassOutput(super().forward(seen.image).logits, seen.grid, seen.saliency)
+
+
+class ZoomedGaze(GazeNet):
+    """A gaze network behind a zoom."""
+
+    def __init__(self, model: GazeNet, zoomer: Zoomer) -> None:
+        super().__init__(model.net, model.answer, model.preprocess.channels, model.preprocess.contrast)
+        if min(zoomer.size) < model.minimum_size:
+            least = [model.minimum_size] * 2
+            raise ValueError(
+                f"zoom_options.size={list(zoomer.size)} is too small for the network; give at least {least}"
+            )
+        self.zoomer = zoomer
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> GazeOutput:
+        """See `GazeNet`."""
+        seen = self.zoomer(x)
+        return GazeOutput(super().forward(seen.image).answer, seen.grid, seen.saliency)
+
+
+def source_probability(output: KeypointOutput) -> Float[Tensor, "b k h w"]:
+    """The probability of each cell of the canvas, as many as the maps have: cells of a plain resize, whatever the zoom.
+
+    For a network that does not zoom, the softmax of its maps.
+    """
+    shape = output.logits.shape[-2:]
+    probability = torch.softmax(output.logits.float().flatten(2), dim=-1).unflatten(-1, shape)
+    return probability if output.grid is None else unzoom_mass(probability, output.grid, (shape[0], shape[1]))
+
+
+def decode_output(
+    output: KeypointOutput,
+    method: Decoder,
+    *,
+    canvas: tuple[int, int],
+    stride: int,
+    window: int = 2,
+    radius: float = 2.5,
+) -> Decoded:
+    """Positions on the canvas and confidences from a keypoint network's answer, zoomed or not.
+
+    Positions are read off the zoomed maps and go back through the grid, which is exact. A confidence is the probability within
+    `radius` cells of a plain resize.
+
+    Args:
+        output: the answer.
+        method: see `snellen.keypoints.codecs.decode`, as the others.
+        canvas: (height, width) in pixels.
+        stride: of the network.
+        window: half side of the local window, cells of the zoomed map.
+        radius: cells.
+    """
+    grid = output.grid
+    if grid is None:
+        return decode(output.logits, method, window=window, radius=radius, stride=stride, canvas=canvas)
+    found = decode(output.logits, method, window=window, radius=radius, stride=stride, canvas=grid.size)
+    xy = unzoom_points(found.xy, grid, canvas)
+    h, w = output.logits.shape[-2:]
+    cells = xy / torch.tensor([canvas[1] / w, canvas[0] / h], device=xy.device)
+    return Decoded(xy, window_mass(source_probability(output), cells, radius))

@@ -1,0 +1,81 @@
+"""Losses of models that zoom, measured in the original frame.
+
+In the zoomed frame a loss has a degenerate optimum: shrink the object until all points share a cell. Here the answer is brought
+back first (`source_probability`): what counts is the probability that each cell of the canvas has, and the canvas's cells are
+the same whatever the grid. A plain resize gives the loss of the same network without a zoom.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from snellen.data import Batch
+from snellen.keypoints.codecs import Target, axis_targets
+from snellen.models import KeypointOutput
+from snellen.models.zoomed import source_probability
+from snellen.models.zoomers import BETA, box_saliency
+
+__all__ = ["original_frame_loss", "point_boxes", "saliency_loss"]
+
+#: Probability below which a cell counts as not seen: its logarithm must stay finite where a crop leaves a point out.
+FLOOR = 1e-20
+
+
+def original_frame_loss(
+    output: KeypointOutput,
+    xy: Float[Tensor, "b k 2"],
+    mask: Bool[Tensor, "b k"],
+    *,
+    canvas: tuple[int, int],
+    target: Target = "hard",
+    sigma: float = 1.0,
+) -> Float[Tensor, ""]:
+    """`keypoint_loss` on the cells of the canvas (design: losses are measured in the original frame; our choice of how).
+
+    Args:
+        output: of a network that zooms; the loss runs in float32.
+        xy: true points (b, k, 2), canvas pixels; ignored where masked out.
+        mask: (b, k) True for the points that count.
+        canvas: (height, width) in pixels.
+        target: "hard", "split" or "gauss", as of `keypoint_loss`, on cells of a plain resize.
+        sigma: standard deviation of "gauss", such cells.
+
+    Returns:
+        A scalar, at least the entropy of the targets whatever the grid; 0 where everything is masked.
+    """
+    _, k, h, w = output.logits.shape
+    probability = source_probability(output)
+    columns = axis_targets(xy[..., 0] * (w / canvas[1]), w, target, sigma)
+    rows = axis_targets(xy[..., 1] * (h / canvas[0]), h, target, sigma)
+    nll = -torch.einsum("bkhw,bkw,bkh->bk", (probability + FLOOR).log(), columns, rows)
+    weight = mask.to(torch.float32)
+    return k * (nll * weight).sum() / (weight.sum() + 1e-8)
+
+
+def point_boxes(xy: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b 1 4"]:
+    """The tight box of each image's labelled points (left, top, right, bottom), NaN where there are none.
+
+    >>> point_boxes(torch.tensor([[[1.0, 2.0], [5.0, 4.0], [9.0, 9.0]]]), torch.tensor([[True, True, False]]))
+    tensor([[[1., 2., 5., 4.]]])
+    """
+    far = torch.full_like(xy, torch.inf)
+    low = torch.where(labelled[..., None], xy, far).amin(dim=1)
+    high = torch.where(labelled[..., None], xy, -far).amax(dim=1)
+    boxes = torch.cat((low, high), dim=-1)
+    return torch.where(labelled.any(dim=1)[:, None], boxes, torch.nan)[:, None]
+
+
+def saliency_loss(output: KeypointOutput, batch: Batch) -> Float[Tensor, ""]:
+    """The divergence KL(of boxes || predicted) of the saliency, averaged over images: the zoom is told where the object is.
+
+    Raises:
+        ValueError: for a network that predicts no saliency.
+    """
+    if output.saliency is None:
+        raise ValueError(
+            "train.zoom_boxes supervises a saliency, and this model has none; take zoom saliency or separable"
+        )
+    nodes = (output.saliency.shape[1], output.saliency.shape[2])
+    wanted = box_saliency(point_boxes(batch.xy, batch.labelled), batch.image, nodes, 1.0, BETA)
+    found = output.saliency.float() + FLOOR
+    return (wanted * (wanted.log() - found.log())).sum(dim=(1, 2)).mean()

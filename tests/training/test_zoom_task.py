@@ -1,0 +1,160 @@
+"""Runs that zoom: trained, scored in original pixels, reported, resumed."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from contracts import TaskContract
+from gazes import gaze_recipe, write_gazes
+from snellen.config import ConfigError, from_dict
+from snellen.data import StepBatches, training_loader
+from snellen.evaluation.evaluate import evaluate_run, report_run
+from snellen.evaluation.history import read_history
+from snellen.evaluation.zoom_section import zoom_section
+from snellen.inference import load
+from snellen.training.fit import fit
+from snellen.training.job import prepare
+from snellen.training.zoom_history import ZOOM_FILE, ZoomHistory, read_zoom_history
+from snellen.training.zoom_loss import saliency_loss
+from tiny import class_recipe, label_recipe, recipe, write_classes, write_discs, write_label_maps
+
+
+def settings(tmp_path, zoom="separable", options=None, **train):
+    """Discs on a canvas of 48 pixels that the network sees in 32."""
+    made = recipe(write_discs(tmp_path / "data"), tmp_path, **train)
+    made["data"]["canvas"] = [48, 48]
+    small = {"size": [32, 32], "nodes": [9, 9], "max_zoom": 3}
+    made["model"]["choices"] |= {"zoom": zoom, "zoom_options": small if options is None else options}
+    return made
+
+
+class TestZoomedKeypointTask(TaskContract):
+    def settings(self, tmp_path):
+        return settings(tmp_path)
+
+    def test_step_gives_a_finite_loss_and_every_gradient(self, task_and_batches):
+        """The zoom's head is zero at first, and hides what lies before it until it has moved."""
+        task = task_and_batches[0]
+        torch.nn.init.normal_(task.model.zoomer.look.head.weight)
+        super().test_step_gives_a_finite_loss_and_every_gradient(task_and_batches)
+
+    def test_saliency_is_told_where_the_points_are(self, tmp_path):
+        made = settings(tmp_path, zoom_boxes=1.0)
+        task = prepare(from_dict(made)).task
+        plain = prepare(from_dict(settings(tmp_path))).task
+        job = prepare(from_dict(made))
+        batch = next(iter(_batches(job)))
+        expected = saliency_loss(task._answer(batch), batch).item()
+        assert expected > 0
+        assert task.loss(batch).item() - plain.loss(batch).item() == pytest.approx(expected, rel=1e-3)
+
+
+def _batches(job):
+    return training_loader(job.train_set, StepBatches(len(job.train_set), 8, 1, seed=0))
+
+
+def test_a_plain_resize_trains_as_the_canvas_of_that_size_does(tmp_path):
+    """zoom="uniform" from 48 to 32 is the same network, and its loss on the canvas's cells is that of no zoom."""
+    zoomed = prepare(from_dict(settings(tmp_path, "uniform", {"size": [48, 48]})))
+    made = settings(tmp_path)
+    made["model"]["choices"] = {k: v for k, v in made["model"]["choices"].items() if not k.startswith("zoom")}
+    plain = prepare(from_dict(made))
+    batch = next(iter(_batches(plain)))
+    assert zoomed.task.loss(batch).item() == pytest.approx(plain.task.loss(batch).item(), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("zoomed")
+    return root, fit(from_dict(settings(root)))
+
+
+def test_a_run_logs_how_it_zooms_and_keeps_it_for_the_report(run):
+    _, folder = run
+    history = read_history(folder)
+    assert all({"zoom/object", "zoom/largest", "zoom/entropy", "zoom/clamped"} <= set(row) for row in history)
+    assert all(1 <= row["zoom/largest"] <= 3.001 for row in history)
+    kept = read_zoom_history(folder / ZOOM_FILE)
+    assert kept["steps"].tolist() == [row["step"] for row in history]
+    assert kept["nodes"].shape == (3, 3, 9, 9, 2)
+    np.testing.assert_allclose(kept["saliency"].sum(axis=(2, 3)), 1, atol=1e-5)
+
+
+def test_a_run_is_scored_and_reported(run):
+    _, folder = run
+    scores = evaluate_run(folder.path, split="val", robustness=False)
+    assert 0 < scores["nme"] < 5
+    page = report_run(folder.path).read_text()
+    assert "Where it looks" in page
+    assert page.count("data:image/png;base64") >= 12
+    assert "<script" not in page
+    assert page.index("Where it looks") < page.index("How to get this again")
+    model = load(folder.path)
+    assert model.radius == pytest.approx(2.5 * 48 / 32)
+    picture = torch.randint(0, 256, (1, 48, 48), dtype=torch.uint8)
+    found = model.predict(picture)[0]
+    assert np.isfinite(found.xy).all()
+    model.flip = True
+    mirrored = model.predict(picture.flip(-1))[0]
+    straight = model.predict(picture)[0]
+    order = list(model.schema.flip_order)
+    assert np.abs((48 - mirrored.xy[order, 0]) - straight.xy[:, 0]).max() < 0.01
+
+
+def test_a_resumed_run_goes_on_with_the_history_before_its_checkpoint(run, tmp_path):
+    _, whole = run
+    shutil.copy(whole / ZOOM_FILE, tmp_path / ZOOM_FILE)
+    again = ZoomHistory(tmp_path)
+    again.on_train_start(SimpleNamespace(global_step=8), None)
+    assert again.kept["steps"].tolist() == [4, 8]
+    assert len(again.kept["saliency"]) == len(again.kept["nodes"]) == 2
+
+
+def test_an_oracle_is_given_the_boxes(tmp_path):
+    options = {"size": [32, 32], "nodes": [9, 9], "beta": 0.2}
+    folder = fit(from_dict(settings(tmp_path, "boxes", options)))
+    assert evaluate_run(folder.path, split="val", robustness=False)["nme"] > 0
+    assert read_history(folder)[-1]["zoom/object"] > 1
+    with pytest.raises(ValueError, match="give boxes"):
+        load(folder.path).predict(torch.zeros(1, 48, 48, dtype=torch.uint8))
+
+
+def test_a_fixed_saliency_is_the_training_points(tmp_path):
+    job = prepare(from_dict(settings(tmp_path, "fixed", {"size": [32, 32], "nodes": [9, 9]})))
+    saliency = job.task.model.zoomer.saliency
+    assert saliency[4, 4] > 1.05 * saliency[0, 0]  # discs lie ten pixels and more from the border
+
+
+def test_segmentation_and_classification_zoom(tmp_path):
+    labels = label_recipe(write_label_maps(tmp_path / "labels"), tmp_path, steps=4, validate_every=4)
+    labels["model"]["choices"] = {"zoom": "saliency", "zoom_options": {"size": [16, 24], "nodes": [7, 9]}}
+    folder = fit(from_dict(labels))
+    assert "zoom/entropy" in read_history(folder)[-1]
+    assert 0 <= evaluate_run(folder.path, split="val", robustness=False)["mean_iou"] <= 1
+    assert "saliency in training" in zoom_section(folder)
+    classes = class_recipe(write_classes(tmp_path / "classes"), tmp_path, steps=4, validate_every=4)
+    classes["model"]["choices"] |= {"zoom": "stn", "zoom_options": {"size": [16, 16]}}
+    folder = fit(from_dict(classes))
+    assert evaluate_run(folder.path, split="val", robustness=False)["top1"] >= 0
+    assert "largest" in zoom_section(folder)
+
+
+def test_gaze_zooms(tmp_path):
+    made = gaze_recipe(write_gazes(tmp_path / "eyes"), tmp_path, steps=4, validate_every=4)
+    made["model"]["choices"] |= {"zoom": "saliency", "zoom_options": {"size": [24, 24], "nodes": [7, 7]}}
+    folder = fit(from_dict(made))
+    assert evaluate_run(folder.path, split="val", robustness=False)["error"] > 0
+    assert "zoom/largest" in read_history(folder)[-1]
+    assert "saliency in training" in zoom_section(folder)
+
+
+def test_what_the_data_cannot_give_is_refused(tmp_path):
+    labels = label_recipe(write_label_maps(tmp_path / "labels"), tmp_path)
+    labels["model"]["choices"] = {"zoom": "fixed", "zoom_options": {"size": [16, 24]}}
+    with pytest.raises(ConfigError, match="take another zoom"):
+        prepare(from_dict(labels))
+    with pytest.raises(ConfigError, match="predicts none"):
+        prepare(from_dict(settings(tmp_path, "uniform", {"size": [32, 32]}, zoom_boxes=1.0)))
