@@ -12,21 +12,19 @@ import argparse
 import json
 import re
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from snellen.evaluation.costs import macs, milliseconds
 from snellen.models import KeypointNet, create_model
 from snellen.training.runs import environment
 
-__all__ = ["Cost", "macs", "measure"]
+__all__ = ["Cost", "measure"]
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,6 @@ class Cost:
     choices: dict[str, Any]
 
 
-def macs(model: KeypointNet, canvas: tuple[int, int]) -> int:
-    """Multiply-adds of one canvas (height, width) through a model."""
-    image = torch.zeros(1, model.preprocess.channels, *canvas, device=next(model.parameters()).device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(image)
-    return int(counter.get_total_flops()) // 2
-
-
 def measure(
     names: Sequence[str],
     canvas: tuple[int, int],
@@ -82,22 +72,17 @@ def measure(
     # In two steps: torch's types know no `to` of a device and a memory format together.
     models = [build(name, shared or {}).eval().to(device) for name in names]
     models = [model.to(memory_format=torch.channels_last) for model in models]
-    times: list[list[float]] = [[] for _ in models]
     images = [
         torch.rand(batch, m.preprocess.channels, *canvas, device=device).contiguous(memory_format=torch.channels_last)
         for m in models
     ]
-    with torch.inference_mode():
-        for turn in range(rounds + 2):
-            for model, image, measured in zip(models, images, times, strict=True):
-                seconds = _seconds(model, image)
-                if turn >= 2:
-                    measured.append(1000 * seconds / batch)
+    times = milliseconds(models, images, rounds=rounds)
     costs = []
     for name, model, measured in zip(names, models, times, strict=True):
         low, middle, high = statistics.quantiles(measured, n=4)
         parameters = sum(p.numel() for p in model.parameters())
-        costs.append(Cost(name, parameters, macs(model, canvas), middle, (low, high), model.stride, model.choices))
+        work = macs(model, model.preprocess.channels, canvas)
+        costs.append(Cost(name, parameters, work, middle, (low, high), model.stride, model.choices))
     return costs
 
 
@@ -111,17 +96,6 @@ def build(name: str, shared: dict[str, Any]) -> KeypointNet:
     if not isinstance(made, KeypointNet):
         raise SystemExit(f"{model} finds no keypoints; this benchmark compares models that do")
     return made
-
-
-def _seconds(model: Callable[[Tensor], Any], image: Tensor) -> float:
-    cuda = image.device.type == "cuda"
-    if cuda:
-        torch.cuda.synchronize()
-    begin = time.perf_counter()
-    model(image)
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
 
 
 def main() -> None:

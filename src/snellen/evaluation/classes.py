@@ -18,6 +18,7 @@ from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
 from snellen.evaluation.figures_gates import keep_gates
 from snellen.evaluation.history import run_facts
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
 from snellen.training.calibration import reliability
@@ -67,6 +68,10 @@ def evaluate_classes(
         iter(evaluation_loader(ClassificationCanvas(ClassPart(data, [0]), classifier.canvas, fit=fit, zoom=zoom), 1))
     )
     keep_gates(classifier.model, first.image[0], folder / f"gates-{split}.npz")
+    ImageOutcomes.of_means(
+        predicted == labels, data.names, metric="top-1 accuracy", unit="%", factor=100, better="max", curve="val/top1",
+        how={"flip": classifier.flip},
+    ).save(folder.path, split)  # fmt: skip
     return {
         "flip": classifier.flip,
         **scores.to_dict(),

@@ -79,9 +79,10 @@ def evaluate_run(
     }  # fmt: skip
     now = environment()
     text = json.dumps({"scores": result, **now}, indent=1, allow_nan=False)
-    write_atomically(folder / f"evaluation-{split}{conditions.suffix}.json", text + "\n")
     if split == "test" and not drawn:
         _count_test_look(folder, config, result, now)
+    # Written last: its presence means that the scoring is complete, and counted.
+    write_atomically(folder / f"evaluation-{split}{conditions.suffix}.json", text + "\n")
     return result
 
 

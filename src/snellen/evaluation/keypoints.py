@@ -14,6 +14,7 @@ from snellen.evaluation.groups import group_scores
 from snellen.evaluation.history import read_history
 from snellen.evaluation.joint import Conditions, fit_weight, occluded, paired_gains, plain_gains, three_voices
 from snellen.evaluation.millimetres import millimetre_scores
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.inference import Localiser, Predictions, load_joint, load_localiser, predict_dataset
@@ -117,6 +118,12 @@ def evaluate_keypoints(
     record = _record(folder, config, localiser, samples, predictions, jitter, split, changes)
     record = dataclasses.replace(record, denoiser=joined, occluded=conditions.occlude)
     record.save(folder / f"predictions-{split}{conditions.suffix}")
+    pixels = record.normaliser == "pixels"
+    ImageOutcomes.of_means(
+        record.errors_of_images(), record.names, metric="mean error", unit="px" if pixels else f"% of {record.normaliser}",
+        factor=1 if pixels else 100, better="min", curve="val/nme",
+        how={"flip": localiser.flip, "decoder": localiser.decoder},
+    ).save(folder.path, f"{split}{conditions.suffix}")  # fmt: skip
     return {
         "flip": localiser.flip,
         "decoder": localiser.decoder,

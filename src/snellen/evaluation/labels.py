@@ -15,6 +15,7 @@ from snellen.config import SegmentationConfig
 from snellen.data import DataError, SegmentationDataset
 from snellen.evaluation.history import run_facts
 from snellen.evaluation.label_record import LabelRecord, LabelSample, thumbnail
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.pictures import choose
 from snellen.inference import Segmenter, load
 from snellen.inference.tiles import read_off
@@ -89,6 +90,12 @@ def evaluate_labels(folder: RunFolder, config: SegmentationConfig, split: str, *
     found = measure(segmenter, data, tolerance=config.evaluate.boundary, robustness=robustness)
     scores = {"flip": segmenter.flip, **_scores(found, data, config.evaluate.boundary)}
     _record(folder, config, split, segmenter, data, found, scores).save(folder / f"predictions-{split}")
+    table = found.confusion.to(torch.float64).numpy()
+    right = np.diagonal(table, axis1=1, axis2=2)
+    ImageOutcomes(
+        metric="mean IoU", unit="%", factor=100, better="max", curve="val/miou", names=tuple(data.names),
+        numerator=right.copy(), denominator=table.sum(axis=1) + table.sum(axis=2) - right, how={"flip": segmenter.flip},
+    ).save(folder.path, split)  # fmt: skip
     return {**scores, "parameters": segmenter.card["parameters"], "skipped": len(data.skipped)}
 
 

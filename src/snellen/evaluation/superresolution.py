@@ -12,6 +12,7 @@ from torch import Tensor
 from snellen.config import SuperResolutionConfig
 from snellen.data import ClassificationCanvas, evaluation_loader
 from snellen.evaluation.history import run_facts
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.pictures import choose
 from snellen.evaluation.run_record import RunRecord
 from snellen.inference import Enlarger, load
@@ -121,6 +122,16 @@ def evaluate_pictures(folder: RunFolder, config: SuperResolutionConfig, split: s
         canvas=config.data.canvas,
         **run_facts(folder, config),
     ).save(folder / f"predictions-{split}")
+    ImageOutcomes.of_means(
+        ours,
+        data.names,
+        metric="PSNR",
+        unit="dB",
+        factor=1,
+        better="max",
+        curve="val/psnr",
+        how={"flip": enlarger.flip},
+    ).save(folder.path, split)
     return {**scores, "parameters": enlarger.card["parameters"], "skipped": len(data.skipped)}
 
 

@@ -31,6 +31,7 @@ from snellen.training.callbacks import (
     StopOnInterrupt,
 )
 from snellen.training.job import Job, prepare
+from snellen.training.memory import peak_memory
 from snellen.training.pace import time_steps
 from snellen.training.runs import RunFolder, write_atomically
 from snellen.training.task import Task
@@ -232,6 +233,11 @@ def _keep(folder: RunFolder, job: Job, trainer: Trainer, clock: RandomState) -> 
         "step": int(checkpoint["global_step"]),
     }
     write_atomically(folder / "model.safetensors", safetensors_bytes(weights))
-    folder.update(steps=trainer.global_step, train_seconds=round(clock.elapsed(), 1), kept_step=card["step"])
+    folder.update(
+        steps=trainer.global_step,
+        train_seconds=round(clock.elapsed(), 1),
+        kept_step=card["step"],
+        peak_memory_mb=round(peak_memory() / 2**20),
+    )
     # Written last: its presence means that the run is complete.
     write_atomically(folder / "model.json", json.dumps(card, indent=2) + "\n")
