@@ -9,7 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snellen.api import evaluate, export, load, models, predict, recipes, report, resume, train
+    from snellen.api import (
+        compare,
+        compare_runs,
+        evaluate,
+        export,
+        load,
+        models,
+        predict,
+        recipes,
+        report,
+        reproduce,
+        resume,
+        train,
+    )
     from snellen.keypoints import Keypoints, Schema
     from snellen.models import create_model, list_models
     from snellen.models.recalibration import add_recalibration
@@ -21,6 +34,8 @@ __all__ = [
     "Keypoints",
     "Schema",
     "add_recalibration",
+    "compare",
+    "compare_runs",
     "create_model",
     "evaluate",
     "export",
@@ -31,11 +46,13 @@ __all__ = [
     "recipes",
     "replace_pooling",
     "report",
+    "reproduce",
     "resume",
     "train",
 ]
 
 _HOME = {
+    **dict.fromkeys(("compare", "compare_runs", "reproduce"), "snellen.api"),
     **dict.fromkeys(
         ("evaluate", "export", "load", "models", "predict", "recipes", "report", "resume", "train"), "snellen.api"
     ),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check",
+    "claims",
+    "compare",
+    "compare_runs",
     "convert",
     "cross_validate",
     "evaluate",
@@ -28,6 +31,7 @@ __all__ = [
     "predict",
     "recipes",
     "report",
+    "reproduce",
     "resolve",
     "resume",
     "train",
@@ -335,3 +339,78 @@ def convert(
         root=root,
         scale_unit=scale_unit,
     )
+
+
+def compare(
+    recipe: str,
+    *,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    rows: str | Path | Mapping[str, Mapping[str, Any]] | None = None,
+    seeds: int | Sequence[int] = 3,
+    data: str | None = None,
+    out: str | Path | None = None,
+    split: str = "val",
+    devices: int = 1,
+    command: str = "",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train a recipe in several ways and compare the outcomes image by image.
+
+    Every row is trained from the same seeds on the same images in the same order. Finished runs are taken as they are,
+    interrupted ones go on, and one that fails is reported while the others go on.
+
+    Args:
+        recipe: a built-in name or the path of a YAML file.
+        vary: settings and the values of each; every combination is a row. A key without a dot is a choice of the model.
+        rows: instead of `vary`, or beside it, named rows of settings, or a YAML file of them.
+        seeds: how many, from 0 on, or which.
+        data: folder of the data, short for the setting "data.root".
+        out: folder of comparison.html, comparison.json and the runs; by default runs/compare-RECIPE.
+        split: what is scored; "test" is counted as `evaluate` does it.
+        devices: runs at a time; where there are GPUs each run has one.
+        command: what was typed, for the report.
+        **settings: of all rows, by dotted names or choices of the model.
+
+    Returns:
+        What comparison.json holds: rows (values, costs, curves), gains over the first row (interval, p_adjusted, sentence).
+
+    Raises:
+        ConfigError: one sentence on what to change.
+    """
+    from snellen.evaluation.compare_plan import Plan, grid, read_rows, row_of, setting_name
+    from snellen.evaluation.compare_verb import compare_plan
+
+    made = grid(vary) if vary else []
+    if isinstance(rows, Mapping):
+        made += [row_of(name, changed) for name, changed in rows.items()]
+    elif rows is not None:
+        made += read_rows(rows)
+    shared = {setting_name(key): value for key, value in settings.items()}
+    plan = Plan(
+        recipe=recipe,
+        rows=tuple(made),
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        out=Path(out or Path("runs") / f"compare-{Path(recipe).stem}"),
+        settings=shared if data is None else {**shared, "data.root": data},
+        split=split,
+    )
+    return compare_plan(plan, devices=devices, command=command).to_dict()
+
+
+def compare_runs(
+    *runs: str | Path, split: str = "val", out: str | Path | None = None, command: str = ""
+) -> dict[str, Any]:
+    """Compare finished runs image by image; those that differ in the seed alone make one row, the first row is compared with.
+
+    Args:
+        *runs: run folders.
+        split: what is compared; runs that were not scored on it are scored.
+        out: folder of comparison.html and comparison.json; by default compare-NAME beside the first run.
+        command: what was typed, for the report.
+
+    Returns:
+        As `compare`.
+    """
+    from snellen.evaluation.compare_verb import compare_finished
+
+    return compare_finished(runs, split=split, out=out, command=command).to_dict()

@@ -25,6 +25,9 @@ verbs:
   check PATH [--write my.yaml] [--json]                              look at annotations and images
   convert IN OUT --to FORMAT                                         change the format of annotations
   report RUN                                                         write its HTML report
+  compare RECIPE --vary KEY=VALUE,VALUE [--seeds N] [--SETTING VALUE ...]   train it in several ways, compare
+  compare RUN RUN ...                                                compare finished runs image by image
+  reproduce [NAME --data PATH [--quick]]                             run a paper's claim, or list them
 {cli_models.OVERVIEW}
   models [PATTERN] [--pretrained]                                    list models, or trained weights
   recipes [PATTERN]                                                  list recipes
@@ -39,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["train"]:
             return _train(arguments[1:])
+        if arguments[:1] in (["compare"], ["reproduce"]):
+            from snellen import cli_compare
+
+            return getattr(cli_compare, arguments[0])(arguments[1:])
         return _other(arguments)
     except (ValueError, FloatingPointError) as error:
         # All errors of this library that a user can mend are ValueErrors of one sentence.
@@ -87,7 +94,8 @@ def _other(arguments: list[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"snellen {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
-    verbs.add_parser("train", add_help=False)
+    for verb in ("train", "compare", "reproduce"):
+        verbs.add_parser(verb, add_help=False)
     evaluate = verbs.add_parser("evaluate", description="Score a run on a split of its data.")
     evaluate.add_argument("run", help="run folder that train wrote")
     evaluate.add_argument("--split", default="val", help="train, val (default) or test")

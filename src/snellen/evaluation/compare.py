@@ -13,7 +13,7 @@ import torch
 
 from snellen.config import ConfigError, to_dict
 from snellen.evaluation.compare_pairs import paired_outcomes
-from snellen.evaluation.compare_sentences import gain_sentence
+from snellen.evaluation.compare_sentences import comparison_in_words, gain_sentence
 from snellen.evaluation.compare_statistics import LEAST_SEEDS, Side, holm, paired_difference
 from snellen.evaluation.costs import macs, milliseconds
 from snellen.evaluation.history import read_history
@@ -160,11 +160,11 @@ class Comparison:
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with mean and spread of each row."""
+        """Plain values for JSON, with mean and spread of each row, and all in words."""
         values = {"format": _FORMAT, **asdict(self)}
         for row, plain in zip(self.rows, values["rows"], strict=True):
             plain |= {"mean": row.mean, "spread": row.spread}
-        return values
+        return {**values, "words": comparison_in_words(self)}
 
     def save(self, folder: Path) -> Path:
         """Write comparison.json; returns its path."""
