@@ -414,3 +414,56 @@ def compare_runs(
     from snellen.evaluation.compare_verb import compare_finished
 
     return compare_finished(runs, split=split, out=out, command=command).to_dict()
+
+
+def claims() -> dict[str, str]:
+    """Claims of the papers that can be tested here: name and sentence of each."""
+    from snellen.claims import list_claims
+
+    return list_claims()
+
+
+def reproduce(
+    name: str,
+    *,
+    data: str | None = None,
+    quick: bool = False,
+    seeds: int | Sequence[int] | None = None,
+    runs: str | Path = "runs",
+    out: str | Path | None = None,
+    results: str | Path | None = None,
+    devices: int = 1,
+    command: str = "",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Run the experiment of a paper's claim.
+
+    Args:
+        name: one of `claims`.
+        data: folder of the data.
+        quick: a smoke run of about a minute, apart from the others; its numbers mean nothing.
+        seeds: how many, or which; by default the claim's.
+        runs: folder of the run folders. Finished runs are taken as they are, interrupted ones go on.
+        out: folder of comparison.html and comparison.json; by default claim-NAME in `runs`.
+        results: folder that gets the records of rows whose runs are all finished, e.g. "results"; by default none are written.
+        devices: runs at a time.
+        command: what was typed, for the report.
+        **settings: of all rows, by dotted names, e.g. ``**{"train.threads": 1}``.
+
+    Returns:
+        As `compare`, with the `folder` of the outcome and the names of the `records`.
+
+    Raises:
+        ConfigError: one sentence on what to change.
+    """
+    from snellen.claims import read_claim
+    from snellen.config import ConfigError
+    from snellen.evaluation.reproduce import claim_plan, record_claim, reproduce_claim
+
+    if quick and results is not None:
+        raise ConfigError("a quick run's numbers mean nothing, so they are not recorded; leave out quick or results")
+    claim, chosen = read_claim(name), range(seeds) if isinstance(seeds, int) else seeds
+    plan = claim_plan(claim, data=data, quick=quick, seeds=chosen, runs=runs, out=out, settings=settings)
+    found = reproduce_claim(claim, plan, quick=quick, command=command, devices=devices)
+    records = [] if results is None else record_claim(claim, plan, results)
+    return {**found.to_dict(), "folder": str(plan.out), "records": records}

@@ -147,6 +147,7 @@ class Plan:
         runs: folder of the run folders; by default `runs` below `out`.
         split: that is scored.
         robustness: whether the scoring measures corruptions, shifts and the like too.
+        needs: scores that a finished run must have, by their names in evaluation/recording.py.
 
     Raises:
         ConfigError: for fewer than two rows, two of one name, no seed, a setting that does not exist.
@@ -160,6 +161,7 @@ class Plan:
     runs: Path | None = None
     split: str = "val"
     robustness: bool = False
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.rows) < 2:
@@ -172,9 +174,16 @@ class Plan:
             raise ConfigError(
                 f"seeds {list(self.seeds)} must be one or more different numbers; give --seeds 3 or 0,1,2"
             )
+        refusals = []
         for row in self.rows:
             for seed in self.seeds:
-                self.config(row, seed)
+                model = self.config(row, seed).model
+            try:
+                model_choices(model.name, **model.choices)
+            except ValueError as error:
+                refusals.append(error)  # one row may be impossible while others are compared
+        if len(refusals) == len(self.rows):
+            raise ConfigError(f"no row is possible: {refusals[0]}")
 
     def recipe_of(self, row: Row) -> str:
         """The recipe that a row is trained by."""
@@ -202,9 +211,12 @@ class Plan:
             )
         return config
 
-    def command(self, row: Row, seed: int | str) -> str:
-        """What trains the row's run of a seed by itself; `seed` may be a letter that stands for it."""
-        flags = [f"--{key} {shlex.quote(_word(value))}" for key, value in {**self.settings, **row.settings}.items()]
+    def command(self, row: Row, seed: int | str, *, data: str = "") -> str:
+        """What trains the row's run of a seed by itself; `seed` and `data` may be words that stand for them."""
+        settings = {**self.settings, **row.settings}
+        if data and "data.root" in settings:
+            settings["data.root"] = data
+        flags = [f"--{key} {shlex.quote(_word(value))}" for key, value in settings.items()]
         return " ".join(["snellen train", self.recipe_of(row), *flags, f"--seed {seed} --name {row.folder}-seed{seed}"])
 
 

@@ -86,7 +86,7 @@ def unfinished(plan: Plan) -> list[RunOfRow]:
                     )
             elif folder.path.exists() and any(p for p in folder.path.iterdir() if not p.name.startswith(".")):
                 raise ConfigError(f"{folder.path} is not empty and no run; move it away, or give another --out")
-            if not scored(folder, plan.split):
+            if not scored(folder, plan.split, plan.needs):
                 found.append(RunOfRow(row, seed))
     return found
 
@@ -184,6 +184,7 @@ def _start(plan: Plan, run: RunOfRow, place: int, devices: int, lock: IO[str] | 
         "command": plan.command(run.row, run.seed),
         "split": plan.split,
         "robustness": plan.robustness,
+        "needs": list(plan.needs),
     }
     file = plan.out / "jobs" / f"{folder.path.name}.json"
     write_atomically(file, json.dumps(job, indent=1) + "\n")

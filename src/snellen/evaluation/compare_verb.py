@@ -1,5 +1,6 @@
 """`snellen compare`: train what is missing, put all beside each other, write the outcome."""
 
+import dataclasses
 import logging
 import re
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ __all__ = ["compare_finished", "compare_plan"]
 log = logging.getLogger("snellen")
 
 
-def compare_plan(plan: Plan, *, title: str = "", command: str = "", devices: int = 1) -> Comparison:
+def compare_plan(
+    plan: Plan, *, title: str = "", command: str = "", devices: int = 1, notes: Sequence[str] = ()
+) -> Comparison:
     """Train and score the runs of a plan and compare its rows; writes comparison.json and comparison.html.
 
     Args:
@@ -27,6 +30,7 @@ def compare_plan(plan: Plan, *, title: str = "", command: str = "", devices: int
         title: of the report; by default the recipe's name.
         command: what was typed.
         devices: runs at a time.
+        notes: what a reader should know, a sentence each.
 
     Raises:
         ConfigError: one sentence, where nothing can be compared.
@@ -35,18 +39,16 @@ def compare_plan(plan: Plan, *, title: str = "", command: str = "", devices: int
     groups = [
         Group(
             row.name,
-            {s: plan.folder(row, s) for s in plan.seeds if scored(plan.folder(row, s), plan.split)},
+            {s: plan.folder(row, s) for s in plan.seeds if scored(plan.folder(row, s), plan.split, plan.needs)},
             row.settings,
             plan.command(row, "N"),
         )
         for row in plan.rows
     ]
-    return _written(
-        compare_groups(
-            groups, split=plan.split, title=title or plan.recipe, command=command, failures=[f"{f}." for f in failures]
-        ),
-        plan.out,
+    found = compare_groups(
+        groups, split=plan.split, title=title or plan.recipe, command=command, failures=[f"{f}." for f in failures]
     )
+    return _written(dataclasses.replace(found, notes=[*notes, *found.notes]), plan.out)
 
 
 def compare_finished(

@@ -9,23 +9,27 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from snellen.config import from_dict
 from snellen.evaluation.evaluate import evaluate_run
 from snellen.evaluation.outcomes import outcomes_file
+from snellen.evaluation.recording import has_metric
 from snellen.training.fit import fit
 from snellen.training.runs import RunFolder
 
 __all__ = ["main", "scored", "work"]
 
 
-def scored(folder: RunFolder, split: str) -> bool:
-    """Whether a run has been scored on a split as its configuration says, and its outcomes are there."""
+def scored(folder: RunFolder, split: str, needs: Sequence[str] = ()) -> bool:
+    """Whether a run has been scored on a split as its configuration says, by all metrics needed, with its outcomes."""
     file = folder / f"evaluation-{split}.json"
     if not folder.finished or not file.is_file() or not outcomes_file(folder.path, split).is_file():
         return False
     scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
+    if not all(has_metric(scores, metric) for metric in needs):
+        return False
     evaluate = folder.config().evaluate
     # `snellen evaluate` may have asked for something else since.
     return all(getattr(evaluate, key, scores[key]) == scores[key] for key in ("flip", "decoder") if key in scores)
@@ -35,7 +39,7 @@ def work(job: dict[str, object]) -> bool:
     """Train what is not trained, go on with what was interrupted, score what is not scored.
 
     Args:
-        job: `config` (plain), `command` (for the records), `split`, `robustness`.
+        job: `config` (plain), `command` (for the records), `split`, `robustness`, `needs` (see `scored`).
 
     Returns:
         Whether the run is complete; False where Ctrl-C stopped it.
@@ -51,7 +55,7 @@ def work(job: dict[str, object]) -> bool:
             fit(config, command=str(job["command"]))
     if not folder.finished:
         return False
-    if not scored(folder, split):
+    if not scored(folder, split, job["needs"]):  # type: ignore[arg-type]  # names
         evaluate_run(folder.path, split=split, robustness=bool(job["robustness"]))
     return True
 

@@ -143,16 +143,14 @@ def _p(value: float) -> str:
 
 def _cost_row(row: RowResult, base: RowResult) -> dict[str, str]:
     def ratio(value: float | None, of: float | None) -> str:
-        return f"{value / of:.2f}x" if value is not None and of and row is not base else ""
+        return f" ({value / of:.2f}x)" if value is not None and of and row is not base else ""
 
     return {
         "name": row.name,
         "parameters": f"{row.parameters:,}",
         "macs": f"{row.macs / 1e6:,.1f}",
-        "milliseconds": amount(row.milliseconds),
-        "milliseconds_ratio": ratio(row.milliseconds, base.milliseconds),
-        "train": duration(row.train_seconds),
-        "train_ratio": ratio(row.train_seconds, base.train_seconds),
+        "milliseconds": amount(row.milliseconds) + ratio(row.milliseconds, base.milliseconds),
+        "train": duration(row.train_seconds) + ratio(row.train_seconds, base.train_seconds),
         "memory": "not known" if row.peak_memory_mb is None else f"{row.peak_memory_mb:,.0f}",
     }
 
