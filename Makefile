@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    := runs/demo
 
-.PHONY: demo test lint types imports unit docs results-doc clean help
+.PHONY: demo test lint types imports unit docs results clean help
 
 help:          ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -40,9 +40,9 @@ imports: $(STAMP) ## rooms import downwards only
 unit: $(STAMP) ## the tests
 	$(BIN)/pytest -n 2
 
-docs: results-doc ## generated pages of docs/
+docs: results ## generated pages of docs/
 
-results-doc: $(STAMP) ## docs/results.md from results/*.json
+results: $(STAMP) ## docs/results.md from results/*.json
 	$(BIN)/python -m snellen.evaluation.results_page results docs/results.md README.md
 
 clean: ## remove what the targets made, but for runs/
