@@ -25,7 +25,10 @@ CLAIM = {
     "seeds": [0],
     "metrics": ["nme", "median"],
     "robustness": False,
-    "rows": {"max": {"record": "discs/max/cpu"}, "avg": {"record": "discs/avg/cpu", "settings": {"pool": "avg"}, "note": "A note"}},
+    "rows": {
+        "max": {"record": "discs/max/cpu"},
+        "avg": {"record": "discs/avg/cpu", "settings": {"pool": "avg"}, "note": "A note"},
+    },
     "quick": {"train.steps": 2},
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ log = logging.getLogger("snellen")
 #: Seconds that a comparison waits for the processes of a killed one to end.
 PATIENCE = 30.0
 #: Steps timed for the estimate of the cost.
-TIMED_STEPS = 3
+TIMED_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def estimate(plan: Plan, runs: list[RunOfRow], devices: int = 1) -> str:
             waiting, updating = time_steps(job.task, job.train_set, TIMED_STEPS)
         except (ValueError, OSError, ImportError, RuntimeError):
             continue  # its own process will say what is wrong
-        seconds = (sum(waiting) + sum(updating)) / TIMED_STEPS
+        seconds = statistics.median(map(sum, zip(waiting, updating, strict=True)))
         hours = steps * seconds / min(devices, len(untrained)) / 3600
         about = f"{hours:.1f} hours" if hours >= 1.5 else f"{max(1, round(60 * hours))} min"
         return (
