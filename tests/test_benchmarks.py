@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from snellen.data import PointSet
+from snellen.evaluation.costs import macs
 from snellen.evaluation.suspects import rank_suspects
 from snellen.geometry import Box
 from snellen.keypoints import Keypoints
@@ -25,8 +26,6 @@ def script(name):
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-from snellen.evaluation.costs import macs
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ class RowResult:
         values: score of each, in the comparison's unit.
         curves: of each, the [step, score] of its validations.
         parameters: of the network.
-        macs: multiply-adds of one canvas.
+        macs: multiply-adds of one canvas; None for a network that takes something else, as below.
         canvas: its (height, width).
         milliseconds: of the network on one canvas, measured side by side with the other rows.
         train_seconds: mean over seeds; None where a run does not say, as below.
@@ -73,9 +73,9 @@ class RowResult:
     values: list[float]
     curves: list[list[list[float]]]
     parameters: int
-    macs: int
+    macs: int | None
     canvas: list[int]
-    milliseconds: float
+    milliseconds: float | None
     train_seconds: float | None
     peak_memory_mb: float | None
 
@@ -104,7 +104,7 @@ class Gain:
         images: on which both were scored.
         trainings: pairs of trainings.
         seeds: that both were trained from; empty where trainings of different seeds had to be paired.
-        over: "images", or "images and seeds": the chances that interval and p account for.
+        over: "images" (or what else was scored), or "images and seeds": the chances that interval and p account for.
         time_ratio: training seconds of the row over those of the first; None where they are not known.
         sentence: all that in words.
     """
@@ -131,6 +131,7 @@ class Comparison:
         title: of the report.
         dataset: name of the data.
         split: that was scored.
+        things: what was scored: "images", or "people".
         metric: what is compared, e.g. "mean error".
         unit: of it.
         better: which way it is better, "min" or "max".
@@ -147,6 +148,7 @@ class Comparison:
     title: str
     dataset: str
     split: str
+    things: str
     metric: str
     unit: str
     better: str
@@ -200,31 +202,25 @@ def compare_groups(
         gains.append(_gain(base, row, pairs, sides, first))
     adjusted = holm([gain.p for gain in gains])
     gains = [_worded(gain, p, len(gains), first) for gain, p in zip(gains, adjusted, strict=True)]
-    notes += _notes(rows, gains)
+    notes += _notes(rows, gains, first.things)
     folder = next(iter(present[0].runs.values()))
     config, info = folder.config(), folder.info()
     circumstances = {key: str(info[key]) for key in ("hardware", "device", "commit", "threads") if key in info}
     images = next(iter(sides.values())).numerator.shape[1]
     return Comparison(
-        title=title, dataset=str(getattr(config.data, "format", "images")), split=split, metric=first.metric, unit=first.unit,
+        title=title, dataset=str(getattr(config.data, "format", "images")), split=split,
+        things=first.things, metric=first.metric, unit=first.unit,
         better=first.better, images=images, rows=rows, gains=gains, failures=list(failures), notes=notes, command=command,
         config=to_dict(config), versions={**info.get("versions", {}), **circumstances},
     )  # fmt: skip
 
 
 def _rows(groups: Sequence[Group], sides: Mapping[tuple[str, int], Side], first: ImageOutcomes) -> list[RowResult]:
-    runs = [next(iter(g.runs.values())) for g in groups]
-    loaded = [load(run.path) for run in runs]
+    loaded: list[Any] = [load(next(iter(g.runs.values())).path) for g in groups]
     canvases = [(int(m.card["canvas"][0]), int(m.card["canvas"][1])) for m in loaded]
-    images = [
-        torch.rand(1, m.card["channels"], *canvas, device=next(m.model.parameters()).device)
-        .mul(255)
-        .contiguous(memory_format=torch.channels_last)
-        for m, canvas in zip(loaded, canvases, strict=True)
-    ]
-    times = milliseconds([m.model for m in loaded], images, rounds=ROUNDS)
+    work, times = _network_costs(loaded, canvases)
     rows = []
-    for group, model, canvas, measured in zip(groups, loaded, canvases, times, strict=True):
+    for group, model, canvas, macs_of_one, ms in zip(groups, loaded, canvases, work, times, strict=True):
         infos = [run.info() for run in group.runs.values()]
         seconds = [i["train_seconds"] for i in infos if "train_seconds" in i]
         memory = [i["peak_memory_mb"] for i in infos if "peak_memory_mb" in i]
@@ -238,13 +234,35 @@ def _rows(groups: Sequence[Group], sides: Mapping[tuple[str, int], Side], first:
                 runs=[str(run.path) for run in group.runs.values()],
                 values=[first.factor * float(sides[group.name, seed].scores()[0, 0]) for seed in group.runs],
                 curves=curves, parameters=int(model.card["parameters"]),
-                macs=macs(model.model, model.card["channels"], canvas), canvas=list(canvas),
-                milliseconds=statistics.median(measured),
+                macs=macs_of_one, canvas=list(canvas), milliseconds=ms,
                 train_seconds=statistics.fmean(seconds) if len(seconds) == len(infos) else None,
                 peak_memory_mb=max(memory) if len(memory) == len(infos) else None,
             )
         )  # fmt: skip
     return rows
+
+
+def _network_costs(
+    loaded: Sequence[Any], canvases: Sequence[tuple[int, int]]
+) -> tuple[list[int | None], list[float | None]]:
+    """Multiply-adds and milliseconds of one canvas through each network, measured in turn."""
+    work: list[int | None] = []
+    for m, canvas in zip(loaded, canvases, strict=True):
+        try:
+            work.append(macs(m.model, m.card["channels"], canvas))
+        except TypeError:  # it takes other things than one canvas: several parts of a face, or points
+            work.append(None)
+    times: list[float | None] = [None] * len(loaded)
+    timed = [i for i, known in enumerate(work) if known is not None]
+    images = [
+        torch.rand(1, loaded[i].card["channels"], *canvases[i], device=next(loaded[i].model.parameters()).device)
+        .mul(255)
+        .contiguous(memory_format=torch.channels_last)
+        for i in timed
+    ]
+    for i, measured in zip(timed, milliseconds([loaded[i].model for i in timed], images, rounds=ROUNDS), strict=True):
+        times[i] = statistics.median(measured)
+    return work, times
 
 
 def _gain(
@@ -264,7 +282,7 @@ def _gain(
         row=row.name, against=base.name, gain=sign * found.difference + 0.0, interval=[low + 0.0, high + 0.0], p=found.p,
         p_adjusted=found.p, images=found.images, seeds=[one for one, other in pairs if one == other],
         trainings=len(pairs),
-        over="images and seeds" if found.over_seeds else "images", time_ratio=ratio, sentence="",
+        over=f"{first.things} and seeds" if found.over_seeds else first.things, time_ratio=ratio, sentence="",
     )  # fmt: skip
 
 
@@ -287,13 +305,13 @@ def _worded(gain: Gain, p_adjusted: float, count: int, first: ImageOutcomes) -> 
     return Gain(**{**asdict(gain), "p_adjusted": p_adjusted, "sentence": words})
 
 
-def _notes(rows: Sequence[RowResult], gains: Sequence[Gain]) -> list[str]:
+def _notes(rows: Sequence[RowResult], gains: Sequence[Gain], things: str) -> list[str]:
     notes = []
     few = [gain.row for gain in gains if gain.trainings < LEAST_SEEDS]
     if few:
         notes.append(
             f"{', '.join(few)}: fewer than {LEAST_SEEDS} trainings to pair, so intervals and p values tell the chance of the "
-            "images alone; another training may turn a small difference round."
+            f"{things} alone; another training may turn a small difference round."
         )
     apart = [gain.row for gain in gains if not gain.seeds]
     if apart:

@@ -29,7 +29,7 @@ def paired_outcomes(
     """
     (key, first), *_ = outcomes.items()
     for other, found in outcomes.items():
-        for what in ("metric", "unit", "better"):
+        for what in ("metric", "unit", "better", "things"):
             if getattr(found, what) != getattr(first, what):
                 raise ConfigError(
                     f"{_run(other)} is scored by its {found.metric} in {found.unit}, {_run(key)} by its {first.metric} in "

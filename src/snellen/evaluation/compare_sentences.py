@@ -92,11 +92,13 @@ def comparison_in_words(comparison: "Comparison") -> str:
     """What the command line prints: the table, a sentence each comparison, and what to know."""
     c = comparison
     width = max(len(r.name) for r in c.rows)
-    lines = [f"{c.title}: {c.metric} in {c.unit}, {c.split} split, {c.images:,} images"]
+    lines = [f"{c.title}: {c.metric} in {c.unit}, {c.split} split, {c.images:,} {c.things}"]
     for r in c.rows:
         spread = f" ± {amount(r.spread)}" if r.spread is not None else ""
+        work = "" if r.macs is None else f"{r.macs / 1e6:>9,.1f} MMAC  "
+        work += "" if r.milliseconds is None else f"{r.milliseconds:>8.2f} ms  "
         lines.append(
-            f"  {r.name:<{width}}  {amount(r.mean) + spread:<15}  {r.parameters:>11,} parameters  {r.macs / 1e6:>9,.1f} MMAC  "
-            f"{r.milliseconds:>8.2f} ms  trained in {duration(r.train_seconds)}"
+            f"  {r.name:<{width}}  {amount(r.mean) + spread:<15}  {r.parameters:>11,} parameters  {work}"
+            f"trained in {duration(r.train_seconds)}"
         )
     return "\n".join([*lines, *(g.sentence for g in c.gains), *c.notes, *c.failures])

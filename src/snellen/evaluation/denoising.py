@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from snellen.config import AugmentConfig, DenoisingConfig
 from snellen.data import PointCanvas, build_points, evaluation_loader
 from snellen.evaluation.history import run_facts
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.pictures import choose
 from snellen.evaluation.run_record import RunRecord
 from snellen.inference import load_denoiser
@@ -122,6 +123,11 @@ def evaluate_denoising(folder: RunFolder, config: DenoisingConfig, split: str) -
         edges=[list(edge) for edge in schema.edges],
         **run_facts(folder, config),
     ).save(folder / f"predictions-{split}")
+    pixels = normaliser == "pixels"
+    ImageOutcomes.of_means(
+        errors, points.names, metric="mean error of changed points", unit="px" if pixels else f"% of {normaliser}",
+        factor=1 if pixels else 100, better="min", curve="val/nme", things="objects",
+    ).save(folder.path, split)  # fmt: skip
     return {**scores, "parameters": structure.card["parameters"]}
 
 

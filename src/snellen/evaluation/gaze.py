@@ -10,6 +10,7 @@ from snellen.data.gaze_build import build_gaze
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
 from snellen.evaluation.gaze_record import GazeExample, GazeRecord
 from snellen.evaluation.history import run_facts
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.pictures import choose
 from snellen.inference import load
 from snellen.inference.gazer import Gazer
@@ -69,6 +70,13 @@ def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: str) -> dict[str
         true=true.tolist(),
         **run_facts(folder, config),
     ).save(folder / f"predictions-{split}")
+    # Pictures of one person are alike, so people are what is drawn when two runs are compared.
+    names, places = np.unique(people, return_inverse=True)
+    ImageOutcomes(
+        metric="mean error", unit=scores["unit"], factor=1, better="min", curve="val/error", things="people",
+        names=tuple(map(str, names)), numerator=np.bincount(places, errors)[:, None],
+        denominator=np.bincount(places)[:, None].astype(np.float64), how={"flip": gazer.flip},
+    ).save(folder.path, split)  # fmt: skip
     return {**scores, "parameters": gazer.card["parameters"], "skipped": len(getattr(data, "skipped", ()))}
 
 

@@ -42,6 +42,7 @@ class ImageOutcomes:
         numerator: (n, c) float64.
         denominator: (n, c) float64; 0 where an image says nothing of a class.
         how: what the scoring was asked, e.g. {"flip": False}.
+        things: what the n are, where they are not images: "people" of whom there are several pictures each.
 
     Raises:
         ValueError: for shapes that do not belong together.
@@ -56,6 +57,7 @@ class ImageOutcomes:
     numerator: Float64[np.ndarray, "n c"]
     denominator: Float64[np.ndarray, "n c"]
     how: dict[str, Any] = field(default_factory=dict)
+    things: str = "images"
 
     def __post_init__(self) -> None:
         shape = self.numerator.shape
@@ -94,7 +96,7 @@ class ImageOutcomes:
         """Write images-SPLIT.npz into a run folder; returns its path."""
         about = {
             "format": _FORMAT, "metric": self.metric, "unit": self.unit, "factor": self.factor, "better": self.better,
-            "curve": self.curve, "how": self.how, "names": list(self.names),
+            "curve": self.curve, "how": self.how, "things": self.things, "names": list(self.names),
         }  # fmt: skip
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         buffer = io.BytesIO()

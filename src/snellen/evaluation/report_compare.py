@@ -52,7 +52,7 @@ def render_compare_report(comparison: Comparison) -> str:
         "made_of": [(row.name, _settings(row), row.command) for row in c.rows],
         "alpha": ALPHA,
         "least_seeds": LEAST_SEEDS,
-        "over_seeds": [g.row for g in c.gains if g.over != "images"],
+        "over_seeds": [g.row for g in c.gains if g.over != c.things],
         "direction": "higher" if c.better == "max" else "lower",
     }
     return render_page("report_compare.html.j2", page, context)
@@ -148,8 +148,10 @@ def _cost_row(row: RowResult, base: RowResult) -> dict[str, str]:
     return {
         "name": row.name,
         "parameters": f"{row.parameters:,}",
-        "macs": f"{row.macs / 1e6:,.1f}",
-        "milliseconds": amount(row.milliseconds) + ratio(row.milliseconds, base.milliseconds),
+        "macs": "not known" if row.macs is None else f"{row.macs / 1e6:,.1f}",
+        "milliseconds": "not known"
+        if row.milliseconds is None
+        else amount(row.milliseconds) + ratio(row.milliseconds, base.milliseconds),
         "train": duration(row.train_seconds) + ratio(row.train_seconds, base.train_seconds),
         "memory": "not known" if row.peak_memory_mb is None else f"{row.peak_memory_mb:,.0f}",
     }
