@@ -118,7 +118,7 @@ def test_the_page_holds_every_record():
     wings = page.index("## wings")
     assert page.index("## faces5") < page.index("faces5-sumnet --seed N") < wings < page.index("| wings/rcn")
     # The table's header, its rule and its rows agree in columns, or Markdown would not show a table.
-    columns = {line.count("|") for line in page.splitlines() if line.startswith("|")}
+    columns = {line.count("|") for line in of_data.splitlines() if line.startswith("|")}
     assert len(columns) == 1
 
 

@@ -191,8 +191,8 @@ def compare_groups(
     if present[0] is not groups[0]:
         notes.append(f"{groups[0].name} has no finished run, so rows are compared with {present[0].name}.")
     outcomes = {(g.name, seed): ImageOutcomes.load(run.path, split) for g in present for seed, run in g.runs.items()}
-    first, sides, said = paired_outcomes(outcomes)
-    notes += said
+    first, sides, left_out = paired_outcomes(outcomes)
+    notes += left_out
     rows = _rows(present, sides, first)
     base, gains = rows[0], []
     for group, row in zip(present[1:], rows[1:], strict=True):
@@ -205,7 +205,9 @@ def compare_groups(
     notes += _notes(rows, gains, first.things)
     folder = next(iter(present[0].runs.values()))
     config, info = folder.config(), folder.info()
-    circumstances = {key: str(info[key]) for key in ("hardware", "device", "commit", "threads") if key in info}
+    circumstances: dict[str, str] = {
+        key: str(info[key]) for key in ("hardware", "device", "commit", "threads") if key in info
+    }
     images = next(iter(sides.values())).numerator.shape[1]
     return Comparison(
         title=title, dataset=str(getattr(config.data, "format", "images")), split=split,
