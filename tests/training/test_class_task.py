@@ -18,6 +18,7 @@ from contracts import TaskContract
 from snellen import api, cli
 from snellen.config import ConfigError, from_dict, override
 from snellen.evaluation.class_record import ClassRecord
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.report_classes import render_class_report
 from snellen.inference import Classifier, load, load_localiser
 from snellen.training.classification import summarise_classes
@@ -100,6 +101,8 @@ def test_predictions_are_probabilities_of_named_classes(run):
 def test_scores_are_those_of_its_own_logits(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
     scores = api.evaluate(run, split="test")
+    # What comparisons are made of comes to the same score.
+    assert ImageOutcomes.load(run, "test").score() == pytest.approx(100 * scores["top1"])
     model = load(run)
     from snellen.training.class_job import class_images
     from snellen.training.runs import RunFolder

@@ -12,6 +12,7 @@ from snellen.config import ConfigError, from_dict, override, to_dict
 from snellen.data import PointBatch
 from snellen.evaluation.denoising import DenoisingRecord
 from snellen.evaluation.joint import Conditions, paired_gains, parse_weight
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.record import EvaluationRecord
 from snellen.evaluation.report_denoising import render_denoising_report
 from snellen.evaluation.report_keypoints import render_report
@@ -79,6 +80,8 @@ def test_errors_are_of_changed_points_alone():
 
 def test_a_trained_denoiser_knows_more_than_nothing(folder):
     scores = api.evaluate(folder / "shapes-seed0")
+    # What comparisons are made of comes to the same score.
+    assert ImageOutcomes.load(folder / "shapes-seed0", "val").score() == pytest.approx(100 * scores["nme"])
     assert scores["task"] == "denoising"
     assert scores["nats"] < scores["uniform_nats"] - 1
     assert scores["nme"] < 0.6 * scores["noise_nme"]
@@ -111,6 +114,8 @@ def test_joined_with_a_keypoint_model(folder):
     run, judge = folder / "faces-seed0", folder / "shapes-seed0"
     plain = api.evaluate(run, split="test", robustness=False)
     joint = api.evaluate(run, split="test", robustness=False, denoiser=judge)
+    # Joined or not, what comparisons are made of comes to the same score.
+    assert ImageOutcomes.load(run, "test").score() == pytest.approx(100 * plain["nme"])
     gains = joint["denoiser"]["gains"]
     assert joint["denoiser"]["weight"] == 1
     assert gains["all"]["first"] == pytest.approx(plain["nme"])

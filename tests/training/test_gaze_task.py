@@ -15,6 +15,7 @@ from snellen.config import ConfigError, from_dict
 from snellen.data import build_gaze
 from snellen.data.gaze_angles import angular_error
 from snellen.evaluation.gaze_record import GazeRecord
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.report_gaze import render_gaze_report
 from snellen.geometry import Box
 from snellen.inference import Gazer, load
@@ -117,6 +118,10 @@ def test_flip_makes_the_answer_to_a_mirrored_picture_the_mirrored_answer(run):
 def test_scores_are_those_of_the_answers(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
     scores = api.evaluate(run, split="test")
+    # What comparisons are made of comes to the same score.
+    outcomes = ImageOutcomes.load(run, "test")
+    assert (outcomes.things, outcomes.unit) == ("people", scores["unit"])
+    assert outcomes.score() == pytest.approx(scores["error"])
     data = build_gaze(RunFolder(run).config().data, "test")
     answers = load(run).predict([data[i].image for i in range(len(data))])
     errors = angular_error([[a.pitch, a.yaw] for a in answers], [e.target for e in data.entries])

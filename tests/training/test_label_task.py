@@ -18,6 +18,7 @@ from snellen.data import DataError
 from snellen.data.masks import LabelMap
 from snellen.evaluation.label_record import LabelRecord, thumbnail
 from snellen.evaluation.labels import measure, shifted
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.palette import COLOURS, NO_CLASS, colour, coloured
 from snellen.evaluation.report_labels import render_label_report
 from snellen.inference import Segmenter, load, load_localiser
@@ -160,6 +161,8 @@ def test_flip_averages_the_logits_of_both_images(run):
 def test_scores_are_those_of_its_own_answers(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
     scores = api.evaluate(run, split="test")
+    # What comparisons are made of comes to the same score.
+    assert ImageOutcomes.load(run, "test").score() == pytest.approx(100 * scores["mean_iou"])
     root, model = from_dict(json.loads(json.dumps(_settings(run)))).data.root, load(run)
     overlap, either, right, labelled = np.zeros(3), np.zeros(3), 0, 0
     for i in range(2):

@@ -11,6 +11,7 @@ from contracts import TaskContract
 from snellen import api, cli, create_model
 from snellen.config import ConfigError, from_dict
 from snellen.data import ClassBatch
+from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.report_superresolution import render_super_report
 from snellen.evaluation.superresolution import SuperRecord, bicubic
 from snellen.inference import Enlarger, load
@@ -92,6 +93,8 @@ def test_halving_is_the_mean_and_bicubic_keeps_flat_pictures():
 def test_scores_and_report(run, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the ledger of test scorings goes to the run folder, not to a checkout
     scores = api.evaluate(run, split="test")
+    # What comparisons are made of comes to the same score.
+    assert ImageOutcomes.load(run, "test").score() == pytest.approx(scores["psnr"])
     model = load(run)
     pictures = [s.image[None].float() for s in class_images(RunFolder(run).config(), "test")]
     ours = [psnr(model.enlarge(halve(p)), p).item() for p in pictures]
