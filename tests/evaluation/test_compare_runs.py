@@ -87,6 +87,8 @@ def kill_midway(plan, chance):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # five processes that import torch, one after the other
 def test_killed_three_times_it_comes_to_the_same_table(discs, reference, tmp_path, monkeypatch):
     # The children of this test only start processes: they must not compute, which a forked torch cannot be trusted with.
     monkeypatch.setattr(compare_runs, "estimate", lambda *_: "")
