@@ -19,7 +19,7 @@ __all__ = ["main"]
 _OVERVIEW = f"""\
 verbs:
   train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
-  train RECIPE --folds 5 | --init RUN                                cross-validate | begin with a run's weights
+  train RECIPE --folds 5 | --init RUN|NAME                           cross-validate | begin with trained weights
   train --resume RUN                                                 go on with an interrupted run
   evaluate RUN [--split test] [--data PATH] [--json]                 score it
   check PATH [--write my.yaml] [--json]                              look at annotations and images

@@ -131,7 +131,7 @@ class KeypointTrainConfig(TrainConfig):
         l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
-        init: folder of a run whose weights to begin with, where names and shapes match; empty for none.
+        init: folder of a run, or name of shipped weights, to begin with where names and shapes match; empty for none.
         zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one.
     """
 
