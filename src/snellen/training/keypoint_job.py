@@ -43,6 +43,7 @@ def prepare_keypoints(config: KeypointConfig, *, load_pretrained: bool = True) -
             "schema": schema.to_dict(),
             "stride": model.stride,  # canvas pixels a heatmap cell
             "terms": inherited_terms(config.train.init, config.data.terms),
+            "grey_range": config.data.grey_range,  # a list in the file; None for the full range
             "box": {"rule": config.data.box, "scale": config.data.box_scale},
             "decoder": {
                 "method": evaluate.decoder,
