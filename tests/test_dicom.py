@@ -56,6 +56,9 @@ def test_grey_levels_by_hand():
         [[50, 75, 100, 200]], RescaleSlope=2, RescaleIntercept=-100, WindowCenter=[50, 40], WindowWidth=[100, 80]
     )
     np.testing.assert_array_equal(grey_levels(windowed), [[0, 128, 255, 255]])
+    # A stated range goes before the window, and before the range of the values.
+    np.testing.assert_array_equal(grey_levels(windowed, (0, 255)), [[0, 50, 100, 255]])
+    np.testing.assert_array_equal(grey_levels(data([[100, 300]]), (100, 500)), [[0, 128]])
     inverted = data([[0, 1000]])
     inverted.PhotometricInterpretation = "MONOCHROME1"
     np.testing.assert_array_equal(grey_levels(inverted), [[255, 0]])

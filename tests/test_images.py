@@ -5,7 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from snellen.images import MAX_PIXELS, ImageError, image_size, read_image
+from snellen.config import KeypointDataConfig
+from snellen.images import MAX_PIXELS, ImageError, PictureReader, image_size, read_image, to_bytes
+from snellen.inference.crops import read_scaled
+from tiny import write_claiming
 
 ORIENTATION = 0x0112
 
@@ -79,6 +82,28 @@ def test_16_bit_grey_keeps_its_range(tmp_path):
     # Pillow's own conversion to 8 bits clips everything above 255 to white.
     assert read_image(tmp_path / "deep.png", channels=1).tolist() == [[[0, 1, 200, 255]]]
     assert read_image(tmp_path / "deep.png")[:, 0, 2].tolist() == [200, 200, 200]
+
+
+def test_a_stated_range_of_deep_grey_becomes_black_to_white(tmp_path):
+    values = np.array([[0, 1000, 1819, 4095, 60000]], dtype=np.uint16)
+    picture = Image.fromarray(values)
+    for name in ("deep.png", "deep.tif"):
+        picture.save(tmp_path / name)
+        # (v - 1000) / 3095 * 255: 1819 is 67.5, and what lies beyond is black or white.
+        reader = PictureReader(grey_range=(1000, 4095))
+        read = reader.image(tmp_path / name, channels=1)[0, 0].tolist()
+        assert read in ([0, 0, 67, 255, 255], [0, 0, 68, 255, 255])
+        assert reader.image(tmp_path / name).shape == (3, 1, 5)
+    # Pictures of 8 bits are left as they are, and a PIL image is read as its file.
+    Image.fromarray(gradient()).save(tmp_path / "l.png")
+    np.testing.assert_array_equal(reader.image(tmp_path / "l.png", channels=1)[0], gradient())
+    np.testing.assert_array_equal(to_bytes(picture, 1, (1000, 4095))[0, 0], read)
+
+
+@pytest.mark.parametrize("wrong", [{"grey_range": (5, 5)}, {"grey_range": (9, 1)}, {"max_pixels": 0}])
+def test_limits_and_ranges_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PictureReader(**wrong)
 
 
 def test_exif_orientation_turns_pixels_and_size_alike(tmp_path):
@@ -159,6 +184,24 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path, read):
         read(tmp_path / "big.png", max_pixels=4999)
     assert str(tmp_path / "big.png") in str(error.value)
     assert read(tmp_path / "big.png", max_pixels=5000) is not None
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_20000_by_20000_pixels_are_refused_by_the_header_and_the_sentence_says_how_to_raise_the_limit(tmp_path, suffix):
+    file = write_claiming(tmp_path / f"huge.{suffix}", 20_000)
+    for read in (read_image, image_size, lambda path: read_scaled(path, 1, lambda h, w: 8.0)):
+        with pytest.raises(ImageError, match=r"20000 x 20000 pixels, over the limit of 120,000,000") as error:
+            read(file)
+        for way in ("400000000", "data.max_pixels", "--max-pixels", "\n"):
+            assert (way in str(error.value)) == (way != "\n")
+    # Raised, the limit is this library's alone: Pillow's own, which is lower, does not step in, and stays as it was.
+    before = Image.MAX_IMAGE_PIXELS
+    assert PictureReader(400_000_000).size(file) == (20_000, 20_000)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_configuration_has_the_same_limit():
+    assert KeypointDataConfig().max_pixels == PictureReader().max_pixels == MAX_PIXELS
 
 
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path):

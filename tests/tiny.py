@@ -1,5 +1,6 @@
 """A data set and a run small enough for tests: bright discs on grey, located by a four-branch network."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ def write_discs(root: Path, count: int = 24, seed: int = 0) -> Path:
     (root / "annotations.csv").write_text("\n".join(rows) + "\n")
     (root / "test.csv").write_text("\n".join([rows[0], *rows[-6:]]) + "\n")
     return root
+
+
+def write_claiming(path: Path, side: int) -> Path:
+    """A small PNG or JPEG whose header claims to be `side` pixels square: nothing that decodes it has the memory to."""
+    Image.new("L", (16, 16), 90).save(path)
+    content = bytearray(path.read_bytes())
+    if path.suffix == ".png":  # the header's chunk: length, IHDR, width, height, five bytes, check sum
+        content[16:24] = side.to_bytes(4, "big") * 2
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    else:  # the frame's segment: mark, length, bits, height, width
+        frame = content.index(b"\xff\xc0")
+        content[frame + 5 : frame + 9] = side.to_bytes(2, "big") * 2
+    path.write_bytes(content)
+    return path
 
 
 def recipe(root: Path, out: Path, **train: Any) -> dict[str, Any]:

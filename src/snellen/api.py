@@ -254,6 +254,8 @@ def check(
     scale_unit: float = 1.0,
     denoiser: str | Path | None = None,
     suspects: str | None = None,
+    max_pixels: int = 120_000_000,
+    grey_range: tuple[float, float] | None = None,
 ) -> "CheckReport":
     """Look at annotations and their images before training.
 
@@ -270,6 +272,8 @@ def check(
         scale_unit: for TPS, millimetres in the unit of SCALE.
         denoiser: run folder of a denoiser of the same points, which names those that lie where they hardly can.
         suspects: folder for pictures of what the denoiser names.
+        max_pixels: pictures with more (width x height) are not read, which is an error.
+        grey_range: values of 16-bit grey that become black and white; by default 0 and 65535.
 
     Returns:
         What was found; `must_fix` says whether training should wait.
@@ -292,6 +296,8 @@ def check(
         scale_unit=scale_unit,
         denoiser=denoiser,
         suspects=suspects,
+        max_pixels=max_pixels,
+        grey_range=grey_range,
     )
 
 

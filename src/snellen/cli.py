@@ -19,7 +19,7 @@ __all__ = ["main"]
 _OVERVIEW = f"""\
 verbs:
   train RECIPE [--data.root PATH] [--seed N] [--SETTING VALUE ...]   train a model
-  train RECIPE --folds 5 | --init RUN                                cross-validate | begin with a run's weights
+  train RECIPE --folds 5 | --init RUN|NAME                           cross-validate | begin with trained weights
   train --resume RUN                                                 go on with an interrupted run
   evaluate RUN [--split test] [--data PATH] [--json]                 score it
   check PATH [--write my.yaml] [--json]                              look at annotations and images
@@ -193,6 +193,16 @@ def _data_verbs(verbs: Any) -> None:
         "--suspects", default="suspects", help="folder for pictures of that (default suspects); '' for none"
     )
     check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument(
+        "--max-pixels", type=int, default=120_000_000, help="larger pictures are not read (default %(default)s)"
+    )
+    check.add_argument(
+        "--grey-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="16-bit values of black and white; default 0 65535",
+    )
     check.add_argument("--workers", type=int, default=0, help="processes; by default one a core")
     convert = verbs.add_parser("convert", description="Change the format of annotations; pictures are not copied.")
     convert.add_argument("source", metavar="IN", help="annotation file, or the folder that holds it")
@@ -230,6 +240,8 @@ def _run_data_verb(chosen: argparse.Namespace) -> int:
         workers=chosen.workers,
         denoiser=chosen.denoiser,
         suspects=chosen.suspects or None,
+        max_pixels=chosen.max_pixels,
+        grey_range=(chosen.grey_range[0], chosen.grey_range[1]) if chosen.grey_range else None,
         **common,
     )
     if chosen.json:

@@ -32,6 +32,9 @@ def add_verbs(verbs: Any) -> None:
         "--origin", type=float, default=0.0, choices=(0.0, 0.5, 1.0),
         help="coordinate of the centre of the top-left pixel in CSV and JSON lines",
     )  # fmt: skip
+    predict.add_argument(
+        "--max-pixels", type=int, default=120_000_000, help="larger pictures are left out (default %(default)s)"
+    )
     predict.add_argument("--every", type=int, default=1, help="of a video, take one frame in so many")
     predict.add_argument("--batch-size", type=int, default=16, help="pictures at a time")
     predict.add_argument("--workers", type=int, default=0, help="threads that decode; by default one a core")
@@ -67,8 +70,8 @@ def _predict(chosen: argparse.Namespace) -> int:
 
     ending = Path(chosen.out).suffix.lower().removeprefix(".")
     to = chosen.to or (ending if ending in ("csv", "jsonl") else "csv")
-    names = ("draw", "boxes", "locator", "flip", "min_confidence", "origin", "every", "batch_size", "workers", "device",
-             "on_error", "restart", "overwrite")  # fmt: skip
+    names = ("draw", "boxes", "locator", "flip", "min_confidence", "origin", "max_pixels", "every", "batch_size",
+             "workers", "device", "on_error", "restart", "overwrite")  # fmt: skip
     done = api.predict(chosen.run, chosen.files, chosen.out, to=to, **{name: getattr(chosen, name) for name in names})
     new = done.answered + len(done.skipped) - done.resumed
     rate = new / done.seconds if done.seconds > 0 else 0.0

@@ -42,11 +42,12 @@ def open_dicom(source: Any, *, pixels: bool = True) -> Any:
         raise DicomError(f"is a DICOM file that cannot be read ({error}); export it again") from None
 
 
-def grey_levels(data: Any) -> NDArray[np.uint8]:
+def grey_levels(data: Any, grey_range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
     """(h, w) grey levels of a data set's first frame, as a viewer shows them.
 
-    The rescale slope and intercept are applied, then the first window (centre and width, DICOM PS3.3 C.11.2.1.2, linear exact)
-    where the file has one, else the range of its values becomes 0..255. MONOCHROME1, which is white at zero, is inverted.
+    The rescale slope and intercept are applied. Then `grey_range` becomes 0..255; without it the first window (centre and
+    width, DICOM PS3.3 C.11.2.1.2, linear exact) where the file has one, else the range of its values. MONOCHROME1, which is
+    white at zero, is inverted.
 
     Raises:
         DicomError: for colour, and for pixels that cannot be decoded.
@@ -64,7 +65,9 @@ def grey_levels(data: Any) -> NDArray[np.uint8]:
     values = values * float(getattr(data, "RescaleSlope", 1)) + float(getattr(data, "RescaleIntercept", 0))
     centre, width = (_first(getattr(data, name, None)) for name in ("WindowCenter", "WindowWidth"))
     low, high = float(values.min()), float(values.max())
-    if centre is not None and width is not None and width > 0:
+    if grey_range is not None:
+        low, high = grey_range
+    elif centre is not None and width is not None and width > 0:
         low, high = centre - width / 2, centre + width / 2
     shown = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     shown = 1 - shown if kind == "MONOCHROME1" else shown

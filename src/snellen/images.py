@@ -2,22 +2,41 @@
 
 import io
 import struct
+import sys
+import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from snellen.dicom import DicomError, grey_levels, is_dicom, open_dicom, spacing
 
-__all__ = ["MAX_PIXELS", "ImageError", "image_size", "labels_size", "pixel_spacing", "read_image", "read_labels"]
+__all__ = [
+    "MAX_PIXELS",
+    "GreyRange",
+    "ImageError",
+    "PictureReader",
+    "image_size",
+    "labels_size",
+    "open_picture",
+    "pixel_spacing",
+    "read_image",
+    "read_labels",
+    "to_bytes",
+]
 
 #: Larger pictures are refused before any pixel is decoded; pass `max_pixels` to raise it.
 MAX_PIXELS = 120_000_000
+
+#: The grey values that become black (0) and white (255); None is 0 and 65,535, and for DICOM the file's own window.
+GreyRange = tuple[float, float] | None
 
 # EXIF orientations whose picture lies on its side: width and height exchange.
 _ON_ITS_SIDE = {5, 6, 7, 8}
@@ -30,8 +49,77 @@ _LABEL_MODES = ("1", "L", "P")
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
 
 
+# Pillow's own limit is a global of its module: it is lifted by one thread at a time, while a header is read.
+_PILLOW_LIMIT = threading.Lock()
+
+
 class ImageError(ValueError):
     """A picture that cannot be read; the message is one sentence that names the file."""
+
+
+@dataclass(frozen=True)
+class PictureReader:
+    """How pictures are read, the same in training, evaluation and prediction.
+
+    Attributes:
+        max_pixels: larger pictures (width x height) are refused.
+        grey_range: the values of grey with more than 8 bits that become black and white; None is the full range of 16 bits.
+
+    Raises:
+        ValueError: at construction, for a limit or a range that is not possible.
+
+    >>> PictureReader(grey_range=(0, 4095)).max_pixels
+    120000000
+    """
+
+    max_pixels: int = MAX_PIXELS
+    grey_range: GreyRange = None
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels is a number of pixels, at least 1, not {self.max_pixels}")
+        if self.grey_range is not None and not self.grey_range[0] < self.grey_range[1]:
+            raise ValueError(f"grey_range is a lower and a higher grey value, not {list(self.grey_range)}")
+
+    def image(self, source: str | Path | bytes, *, channels: int = 3) -> UInt8[Tensor, "c h w"]:
+        """`read_image` by this limit and range."""
+        return read_image(source, channels=channels, max_pixels=self.max_pixels, grey_range=self.grey_range)
+
+    def size(self, source: str | Path | bytes) -> tuple[int, int]:
+        """`image_size` by this limit."""
+        return image_size(source, max_pixels=self.max_pixels)
+
+
+def open_picture(source: str | Path | bytes | IO[bytes], formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Pillow's picture with its header read, of any size: callers compare `size` with their own limit.
+
+    Args:
+        source: a path, a file's bytes, or an open file.
+        formats: Pillow's names of those to try; by default all.
+
+    Raises:
+        OSError and what else Pillow raises on damaged bytes.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns about large pictures and refuses larger ones; limits here say what to do.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+        except Image.DecompressionBombError:
+            with _PILLOW_LIMIT:
+                limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                try:
+                    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+                finally:
+                    Image.MAX_IMAGE_PIXELS = limit
+
+
+def _refuse_large(width: int, height: int, name: str, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise the limit to "
+            f"{width * height} (data.max_pixels of recipes and train, --max-pixels of check and predict, max_pixels in Python)"
+        )
 
 
 def _open(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Image:
@@ -47,24 +135,18 @@ def _open(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Image
     if size == 0:
         raise ImageError(f"{name} is empty (0 bytes); copy the file again or leave it out")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about large pictures; the limit below is ours and says what to do.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is too large to open ({error}); shrink it first") from None
+        image = open_picture(source)
     except _DAMAGED as error:
         # Pillow names a buffer by its address, which says nothing.
         reason = "unknown format" if isinstance(source, bytes) else error
         raise ImageError(
             f"{name} is not a picture that Pillow can read ({reason}); convert it to PNG or JPEG"
         ) from None
-    width, height = image.size
-    if width * height > max_pixels:
+    try:
+        _refuse_large(*image.size, name, max_pixels)
+    except ImageError:
         image.close()
-        raise ImageError(
-            f"{name} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise max_pixels"
-        )
+        raise
     return image
 
 
@@ -95,7 +177,7 @@ def pixel_spacing(path: str | Path) -> float | None:
     if not is_dicom(path):
         return None
     try:
-        return spacing(_dicom(path, str(path), MAX_PIXELS, pixels=False))
+        return spacing(_dicom(path, str(path), sys.maxsize, pixels=False))
     except DicomError as error:
         raise ImageError(f"{path} {error}") from None
 
@@ -109,10 +191,7 @@ def _dicom(source: str | Path | bytes, name: str, max_pixels: int, *, pixels: bo
         raise ImageError(f"{name} {error}") from None
     except AttributeError:
         raise ImageError(f"{name} is a DICOM file without a picture; leave it out") from None
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{name} has {width} x {height} pixels, over the limit of {max_pixels:,}; shrink it, or raise max_pixels"
-        )
+    _refuse_large(width, height, name, max_pixels)
     return data
 
 
@@ -172,19 +251,26 @@ def _refuse_colour(image: Image.Image, path: str | Path) -> None:
 
 
 def read_image(
-    source: str | Path | bytes, *, channels: int = 3, name: str = "", max_pixels: int = MAX_PIXELS
+    source: str | Path | bytes,
+    *,
+    channels: int = 3,
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    grey_range: GreyRange = None,
 ) -> UInt8[Tensor, "c h w"]:
     """Decode a picture.
 
-    EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is divided by 257
-    (65,535 becomes 255); of several frames the first is read. DICOM is read where pydicom is installed, as a viewer shows it
-    (`snellen.dicom.grey_levels`).
+    EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is scaled by
+    `grey_range`, by default divided by 257 (65,535 becomes 255); of several frames the first is read. DICOM is read where
+    pydicom is installed, by `grey_range` too, else as a viewer shows it (`snellen.dicom.grey_levels`).
 
     Args:
         source: the path of a file, or a file's bytes.
         channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
         name: what messages call it; by default the path.
         max_pixels: refusal limit on width x height.
+        grey_range: values of 16-bit grey that become black and white, and of DICOM's after its rescale slope; pictures of 8
+            bits are left as they are.
 
     Returns:
         (channels, h, w) uint8.
@@ -197,7 +283,7 @@ def read_image(
     name = _name(source, name)
     if is_dicom(source):
         try:
-            grey = torch.from_numpy(grey_levels(_dicom(source, name, max_pixels, pixels=True)))[None]
+            grey = torch.from_numpy(grey_levels(_dicom(source, name, max_pixels, pixels=True), grey_range))[None]
         except DicomError as error:
             raise ImageError(f"{name} {error}") from None
         return grey if channels == 1 else grey.expand(3, -1, -1).contiguous()
@@ -207,14 +293,20 @@ def read_image(
             picture = ImageOps.exif_transpose(image)
         except _DAMAGED as error:
             raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
-        if picture.mode.startswith("I;16") or picture.mode == "I":
-            wide = np.asarray(picture, dtype=np.float64)
-            picture = Image.fromarray(np.clip(np.rint(wide / 257.0), 0, 255).astype(np.uint8))
-        elif picture.mode == "F":
+        if picture.mode == "F":
             raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
-        if picture.has_transparency_data:
-            layer = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        picture = picture.convert("L" if channels == 1 else "RGB")
-        pixels = np.array(picture)
-    return torch.from_numpy(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy())
+        pixels = to_bytes(picture, channels, grey_range)
+    return torch.from_numpy(pixels)
+
+
+def to_bytes(picture: Image.Image, channels: int, grey_range: GreyRange = None) -> UInt8[NDArray[np.uint8], "c h w"]:
+    """The pixels of Pillow's picture, (channels, h, w): colours, transparency and 16 bits as `read_image` says."""
+    if picture.mode.startswith("I;16") or picture.mode == "I":
+        low, high = grey_range or (0.0, 65535.0)
+        share = (np.asarray(picture, dtype=np.float64) - low) / (high - low)
+        picture = Image.fromarray(np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    pixels = np.array(picture.convert("L" if channels == 1 else "RGB"))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy()

@@ -285,3 +285,29 @@ def test_normalisers_in_words() -> None:
     assert normaliser_in_words(faces, "inter-ocular") == "the distance from “left eye 1” to “right eye 4”"
     assert "the mean of “left eye 1” and “left eye 4”" in normaliser_in_words(faces, "inter-pupil")
     assert all(normaliser_in_words(faces, name) for name in faces.normaliser_names)
+
+
+def test_millimetres_are_shown_where_a_scale_is_known(tmp_path: Path) -> None:
+    n, k = PLAIN.pred.shape[:2]
+    assert "In millimetres" not in render_report(PLAIN)
+    assert "In millimetres" not in render_report(dataclasses.replace(PLAIN, scales=np.full(n, np.nan)))
+    # Points 1.25, 2.25, 3.5 and 5 mm off in images of half a millimetre a pixel; the scale of the others is not known.
+    true = np.full((n, k, 2), 50.0)
+    true[:, -1] = np.nan
+    true[:, 1] = 90.0
+    pred = np.nan_to_num(true, nan=7.0)
+    pred[:4, :-1, 0] += 2 * np.array([1.25, 2.25, 3.5, 5.0])[:, None]
+    scales = np.full(n, np.nan)
+    scales[:4] = 0.5
+    record = dataclasses.replace(PLAIN, pred=pred, true=true, scales=scales)
+    record.save(tmp_path / "record")
+    again = EvaluationRecord.load(tmp_path / "record")
+    assert again.scales is not None
+    np.testing.assert_array_equal(again.scales, scales)
+    page = render_report(again)
+    assert "<strong>3.00 mm</strong>" in page
+    assert f"{4 * (k - 1)} labelled points of the 4 of {n} images" in page
+    for limit, share in (("2", 25.0), ("2.5", 50.0), ("3", 50.0), ("4", 75.0)):
+        assert f"<td>{limit} mm</td><td>{share:.1f} %</td>" in page
+    with pytest.raises(ValueError, match="scales is"):
+        dataclasses.replace(PLAIN, scales=np.ones(n + 1))

@@ -40,6 +40,9 @@ class KeypointDataConfig(DataConfig):
         fold: the part that is validated on, from 0.
         boxes: for your own files, a CSV in `root` with a detector's boxes (file, box_left, box_top, box_right, box_bottom and,
             where wanted, score), measured from the image's corner; taken by `box` "given".
+        max_pixels: pictures with more pixels (width x height) are refused before they are decoded.
+        grey_range: grey values of 16-bit pictures that become black and white, e.g. [0, 4095] for 12 bits; by default the full
+            range [0, 65535], and for DICOM the file's own window. Stored with the weights, so that prediction reads alike.
         mm_per_pixel: for your own files, the scale of images whose annotations do not say it.
         scale_unit: for "tps", millimetres in the unit of SCALE (10 for centimetres).
         train_folders: for "pts", the folders in `root` to train and validate on, e.g. [afw, helen/trainset].
@@ -71,6 +74,8 @@ class KeypointDataConfig(DataConfig):
     folds: int = 0
     fold: int = 0
     boxes: str | None = None
+    max_pixels: int = 120_000_000
+    grey_range: tuple[float, float] | None = None
     mm_per_pixel: float | None = None
     scale_unit: float = 1.0
     train_folders: tuple[str, ...] = ()
@@ -102,6 +107,11 @@ class KeypointDataConfig(DataConfig):
         for name in ("mm_per_pixel", "scale_unit"):
             value = getattr(self, name)
             require(value is None or value > 0, f"data.{name} must be positive, not {value}")
+        require(
+            self.grey_range is None or self.grey_range[0] < self.grey_range[1],
+            f"data.grey_range is a lower and a higher grey value, not {list(self.grey_range or ())}",
+        )
+        require(self.max_pixels > 0, f"data.max_pixels must be positive, not {self.max_pixels}")
         for name in ("train_images", "val_images", "test_images"):
             require(getattr(self, name) > 0, f"data.{name} must be positive, not {getattr(self, name)}")
 
@@ -131,7 +141,7 @@ class KeypointTrainConfig(TrainConfig):
         l2_trunk: weight of the sum of squares of the trunk's convolutions (the paper's l_common).
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
-        init: folder of a run whose weights to begin with, where names and shapes match; empty for none.
+        init: folder of a run, or name of shipped weights, to begin with where names and shapes match; empty for none.
         zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one.
     """
 

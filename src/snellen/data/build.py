@@ -11,6 +11,7 @@ from snellen.data.own import read_own, refuse_wrong_unit
 from snellen.data.splits import held_out
 from snellen.data.views import InMemory
 from snellen.data.wings import Wings
+from snellen.images import PictureReader
 from snellen.keypoints import get_schema
 from snellen.keypoints.formats import (
     Annotation,
@@ -92,6 +93,7 @@ def _images(
         channels=config.channels,
         on_error=config.on_error,
         cache_mb=config.cache_mb,
+        reader=PictureReader(config.max_pixels, config.grey_range),
     )
     if decode and (config.on_error == "skip" or images.fits):
         # Finds broken pixels behind good headers now: before anything is written, and before an order is fixed that skips

@@ -13,7 +13,7 @@ from torch import Tensor
 from snellen.data.base import Sample
 from snellen.data.boxes import BoxRule, make_box
 from snellen.geometry import Box
-from snellen.images import ImageError, image_size, pixel_spacing, read_image
+from snellen.images import ImageError, PictureReader, pixel_spacing
 from snellen.keypoints.formats import Annotation
 
 __all__ = ["AnnotatedImages", "DataError"]
@@ -41,7 +41,8 @@ class AnnotatedImages:
         channels: 1 or 3.
         on_error: "raise" stops at the first broken file; "skip" leaves broken files out, counted in one warning.
         cache_mb: memory for decoded images, in megabytes.
-        skipped: sentences on files that the reader left out already, counted with those left out here.
+        skipped: sentences on files that the annotations' reader left out already, counted with those left out here.
+        reader: how pictures are read.
 
     Raises:
         DataError: where a file is broken and `on_error` is "raise", or nothing is left.
@@ -59,7 +60,9 @@ class AnnotatedImages:
         on_error: Literal["raise", "skip"] = "raise",
         cache_mb: int = 2048,
         skipped: Sequence[str] = (),
+        reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
     ) -> None:
+        self.reader = reader
         self.root, self.source, self.channels, self.on_error = Path(root), str(source), channels, on_error
         self.box, self.box_scale = box, box_scale
         #: (height, width) of each file, from its header.
@@ -70,7 +73,7 @@ class AnnotatedImages:
         kept, pixels = [], 0
         for annotation in annotations:
             try:
-                height, width = image_size(self.root / annotation.file)
+                height, width = self.reader.size(self.root / annotation.file)
                 make_box(self.box, annotation.keypoints, self.box_scale, width, height, annotation.box)
             except ImageError as error:
                 self._broken(annotation, error)
@@ -121,7 +124,7 @@ class AnnotatedImages:
     def _image(self, file: str) -> Tensor:
         if file in self._cache:
             return self._cache[file]
-        image = read_image(self.root / file, channels=self.channels)
+        image = self.reader.image(self.root / file, channels=self.channels)
         if image.nbytes <= self._room:
             self._room -= image.nbytes
             self._cache[file] = image

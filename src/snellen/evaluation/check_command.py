@@ -10,6 +10,7 @@ from typing import Any
 from snellen.config import ConfigError
 from snellen.data.own import with_schema
 from snellen.evaluation.check import CheckReport, DenoiserRanking, check_data, contact_sheet, propose_recipe
+from snellen.images import MAX_PIXELS, PictureReader
 from snellen.inference import load_denoiser
 from snellen.keypoints import get_schema
 from snellen.keypoints.formats import PointLabels, find_format, read_points, recognise, write_points
@@ -58,23 +59,37 @@ def check_path(
     scale_unit: float = 1.0,
     denoiser: str | Path | None = None,
     suspects: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    grey_range: tuple[float, float] | None = None,
 ) -> CheckReport:
     """See `snellen.api.check`."""
     path = Path(path)
     if write is not None and Path(write).exists():
         raise ConfigError(f"{write} exists; give the name of a new recipe")
+    reader = _reader(max_pixels, grey_range)
     source = _read(path, format, schema, origin, root, scale_unit)
     other = _read(Path(test), format, schema, origin, root, scale_unit).labels if test else None
     rank = None
     if denoiser is not None:
-        rank = DenoiserRanking(load_denoiser(denoiser), source.labels.root, Path(suspects) if suspects else None)
+        rank = DenoiserRanking(
+            load_denoiser(denoiser), source.labels.root, Path(suspects) if suspects else None, reader
+        )
     total = len(source.labels.images) + (len(other.images) if other else 0)
-    report = check_data(source.labels, source.format, test=other, workers=workers, progress=_progress(total), rank=rank)
+    report = check_data(
+        source.labels, source.format, test=other, workers=workers, progress=_progress(total), rank=rank, reader=reader
+    )
     if sheet:
-        write_atomically(Path(sheet), contact_sheet(source.labels, report))
+        write_atomically(Path(sheet), contact_sheet(source.labels, report, reader=reader))
     if write:
-        write_atomically(Path(write), propose_recipe(source.labels, report, path, origin=origin))
+        write_atomically(Path(write), propose_recipe(source.labels, report, path, origin=origin, reader=reader))
     return report
+
+
+def _reader(max_pixels: int, grey_range: tuple[float, float] | None) -> PictureReader:
+    try:
+        return PictureReader(max_pixels, grey_range)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _progress(total: int) -> Callable[[int], None]:

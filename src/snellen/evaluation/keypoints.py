@@ -110,13 +110,14 @@ def evaluate_keypoints(
         joined = _join(localiser, folder, config, conditions)
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
     scores = score(localiser, predictions, config, _groups(samples))
-    if isinstance(samples, AnnotatedImages):
-        scores |= millimetre_scores(predictions.pred, predictions.true, samples.scales)
+    scales = samples.scales if isinstance(samples, AnnotatedImages) else None
+    if scales is not None:
+        scores |= millimetre_scores(predictions.pred, predictions.true, scales)
     if joined:
         joined["gains"] = _gains(localiser, folder, config, samples, changes, predictions)
     jitter = box_jitter(localiser, samples, config) if robustness else []
     record = _record(folder, config, localiser, samples, predictions, jitter, split, changes)
-    record = dataclasses.replace(record, denoiser=joined, occluded=conditions.occlude)
+    record = dataclasses.replace(record, denoiser=joined, occluded=conditions.occlude, scales=scales)
     record.save(folder / f"predictions-{split}{conditions.suffix}")
     pixels = record.normaliser == "pixels"
     ImageOutcomes.of_means(

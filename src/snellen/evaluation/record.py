@@ -112,6 +112,7 @@ class EvaluationRecord:
         history: rows of metrics.csv: "step", "train/loss", "val/loss", "val/nme" (a fraction), "seconds"; a row may lack keys.
         denoiser: of a joint model: "run", "weight", "fitted", "gains" over the image model alone (evaluation/joint.py).
         occluded: whether a black rectangle hid a part of each image.
+        scales: (n,) millimetres a pixel of the original images, NaN where not known.
 
     Raises:
         ValueError: at construction, for shapes that do not fit together.
@@ -146,6 +147,7 @@ class EvaluationRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
     denoiser: dict[str, Any] = field(default_factory=dict)
     occluded: bool = False
+    scales: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.names), len(self.schema)
@@ -154,6 +156,8 @@ class EvaluationRecord:
             value = getattr(self, name)
             if value is not None and np.shape(value) != shape:
                 raise ValueError(f"{name} is {np.shape(value)}, but {n} names and {k} points make it {shape}")
+        if self.scales is not None and np.shape(self.scales) != (n,):
+            raise ValueError(f"scales is {np.shape(self.scales)}, but {n} names make it {(n,)}")
         if self.normaliser not in self.schema.normaliser_names:
             names = ", ".join(self.schema.normaliser_names)
             raise ValueError(f"schema {self.schema.name!r} has no normaliser {self.normaliser!r}; it has {names}")
@@ -206,7 +210,7 @@ class EvaluationRecord:
         """Write `path`.npz and `path`.json, each under a temporary name first; returns the path of the JSON file."""
         array_file, text_file = _files(path)
         arrays: dict[str, NDArray[Any]] = {}
-        for name in ("pred", "true", "pred_canvas", "true_canvas", "confidence", "correct"):
+        for name in ("pred", "true", "pred_canvas", "true_canvas", "confidence", "correct", "scales"):
             if getattr(self, name) is not None:
                 arrays[name] = np.asarray(getattr(self, name))
         for i, sample in enumerate(self.samples):

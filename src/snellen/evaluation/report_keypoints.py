@@ -21,6 +21,7 @@ from snellen.evaluation.tables import (
     gain_rows,
     group_rows,
     keypoint_table,
+    millimetre_words,
     normaliser_in_words,
     normaliser_rows,
     number,
@@ -76,6 +77,7 @@ def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str
         "gains": gain_rows(record),
         "groups": group_rows(record, scores),
         "normalisers": normaliser_rows(record),
+        "millimetres": millimetre_words(record),
         "keypoints": keypoint_table(record, scores),
     }
     return render_page("report_keypoints.html.j2", page, context)

@@ -7,11 +7,20 @@ import numpy as np
 
 from snellen.evaluation.figures import display, hardest, of_normaliser, unit
 from snellen.evaluation.groups import GroupScore, group_scores
+from snellen.evaluation.millimetres import millimetre_scores
 from snellen.evaluation.record import EvaluationRecord
 from snellen.keypoints.schema import Schema
 from snellen.training.metrics import KeypointScores, point_errors
 
-__all__ = ["gain_rows", "group_rows", "keypoint_table", "normaliser_in_words", "normaliser_rows", "number"]
+__all__ = [
+    "gain_rows",
+    "group_rows",
+    "keypoint_table",
+    "millimetre_words",
+    "normaliser_in_words",
+    "normaliser_rows",
+    "number",
+]
 
 
 def normaliser_in_words(schema: Schema, name: str) -> str:
@@ -87,6 +96,23 @@ def gain_rows(record: EvaluationRecord) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def millimetre_words(record: EvaluationRecord) -> dict[str, Any]:
+    """Errors in millimetres as text: error, deviation, interval, success (limit, percent), points, images; empty where unknown."""
+    if record.scales is None:
+        return {}
+    scores = millimetre_scores(record.pred, record.true, record.scales).get("millimetres")
+    if scores is None:
+        return {}
+    return {
+        "error": number(scores["mean_radial_error"]),
+        "deviation": number(scores["deviation"]),
+        "interval": [number(value) for value in scores["interval"]],
+        "success": [(limit, number(100 * share, 1)) for limit, share in scores["success"].items()],
+        "points": f"{scores['points']:,}",
+        "images": f"{scores['images']:,} of {len(record.names):,}",
+    }
 
 
 def keypoint_table(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from snellen.images import PictureReader
 from snellen.inference.pictures import image_tensor
 from snellen.keypoints import Schema
 
@@ -17,7 +18,13 @@ __all__ = ["annotate", "drawing_name"]
 _LINE, _SURE, _UNSURE = "#0072b2", "#009e73", "#d55e00"
 
 
-def annotate(picture: Any, answers: Sequence[dict[str, Any]], schema: Schema, minimum: float) -> Image.Image:
+def annotate(
+    picture: Any,
+    answers: Sequence[dict[str, Any]],
+    schema: Schema,
+    minimum: float,
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+) -> Image.Image:
     """A picture with what was found in it.
 
     Green points have a confidence of at least one half, vermilion ones less; points under `minimum` are not drawn.
@@ -28,8 +35,9 @@ def annotate(picture: Any, answers: Sequence[dict[str, Any]], schema: Schema, mi
         answers: of `snellen.inference.outputs.entry`, one an object.
         schema: the points.
         minimum: confidence below which a point is not found.
+        reader: how the picture is read.
     """
-    image: Tensor = image_tensor(picture, 3)
+    image: Tensor = image_tensor(picture, 3, reader)
     drawn = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     draw, unit = ImageDraw.Draw(drawn), max(1.0, max(drawn.size) / 400)
     whole = [0.0, 0.0, float(drawn.width), float(drawn.height)]

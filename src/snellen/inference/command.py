@@ -4,13 +4,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from snellen.config import ConfigError, nearest
 from snellen.geometry import Box
-from snellen.images import ImageError
+from snellen.images import MAX_PIXELS, ImageError
 from snellen.inference.annotate import annotate, drawing_name
 from snellen.inference.box_table import BoxTable
 from snellen.inference.gazer import Gazer
@@ -40,6 +40,7 @@ class Options:
         flip: average with the mirror image, or do not; by default as trained.
         min_confidence: points with less are not found.
         origin: the coordinate that CSV and JSON lines give the centre of the top-left pixel.
+        max_pixels: of keypoint models, pictures with more pixels (width x height) are refused.
         every: of a video, take one frame in so many.
         batch_size: pictures at a time.
         workers: threads that decode; 0 takes one a core.
@@ -56,6 +57,7 @@ class Options:
     flip: bool | None = None
     min_confidence: float = 0.0
     origin: float = 0.0
+    max_pixels: int = MAX_PIXELS
     every: int = 1
     batch_size: int = 16
     workers: int = 0
@@ -65,7 +67,7 @@ class Options:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("every", 1), ("batch_size", 1), ("workers", 0)):
+        for name, least in (("every", 1), ("max_pixels", 1), ("batch_size", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
         if not 0 <= self.min_confidence <= 1:
@@ -129,6 +131,7 @@ def predict_files(
                 f"there is no format {chosen.to!r}{nearest(chosen.to, known)}; --to is one of {', '.join(known)}"
             )
         _set_flip(model, chosen.flip)
+        model.reader = replace(model.reader, max_pixels=chosen.max_pixels)
         with Journal(out, task, restart=chosen.restart) as journal:
             done = _done(journal)
             seconds = _append(journal, _points_of(model, sources, chosen, done), done)
@@ -167,9 +170,9 @@ def _set_flip(model: PointFinder, flip: bool | None) -> None:
 
 def _refuse_keypoint_options(chosen: Options, model: Loaded) -> None:
     given = [n for n in ("draw", "boxes", "locator") if getattr(chosen, n)]
-    if given or chosen.to != "csv" or chosen.min_confidence or chosen.flip is not None:
-        names = [*given, *(["to"] * (chosen.to != "csv")), *(["min-confidence"] * bool(chosen.min_confidence))]
-        names += ["flip"] * (chosen.flip is not None)
+    names = [*given, *(["to"] * (chosen.to != "csv")), *(["min-confidence"] * bool(chosen.min_confidence))]
+    names += ["flip"] * (chosen.flip is not None) + ["max-pixels"] * (chosen.max_pixels != MAX_PIXELS)
+    if names:
         raise ConfigError(f"--{names[0]} is for keypoints, and this is a model for {model.card['task']}; leave it out")
 
 
@@ -226,6 +229,8 @@ def _points_of(
     model: PointFinder, sources: Sequence[Source], chosen: Options, done: dict[str, bool]
 ) -> Iterator[dict[str, Any]]:
     locator = load_finder(chosen.locator, chosen.device) if chosen.locator else None
+    if locator is not None:
+        locator.reader = replace(locator.reader, max_pixels=chosen.max_pixels)
     table = BoxTable(chosen.boxes) if chosen.boxes else None
     if locator is None and table is None:
         model.warn_of_whole_images()
@@ -258,7 +263,7 @@ def _points_of(
         name, drawing, picture = asked.pop(found.name)
         answer = entry(found) | ({"picture": name} if name != found.name else {})
         if chosen.draw and found.keypoints is not None:
-            annotate(picture, [answer], model.schema, chosen.min_confidence).save(chosen.draw / drawing)
+            annotate(picture, [answer], model.schema, chosen.min_confidence, model.reader).save(chosen.draw / drawing)
         yield answer
 
 

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64, Num, UInt8
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from snellen.geometry import Matrix, scaling
-from snellen.images import MAX_PIXELS, read_image
+from snellen.images import PictureReader, open_picture
 
 __all__ = ["Scaled", "crop", "full_size", "read_scaled"]
 
@@ -134,18 +133,24 @@ class Scaled(NamedTuple):
         return crop(self.pixels, matrix @ scaling(self.scale), size, extent=extent)
 
 
-def read_scaled(path: str | Path, channels: int, shrink: Callable[[int, int], float]) -> Scaled:
+def read_scaled(
+    path: str | Path,
+    channels: int,
+    shrink: Callable[[int, int], float],
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+) -> Scaled:
     """Decode a picture, JPEG files perhaps at a half, a quarter or an eighth of their size.
 
     Args:
         path: the file.
         channels: 1 or 3.
         shrink: asked for the picture's height and width: picture pixels for a canvas pixel.
+        reader: how it is read.
 
     Raises:
         ImageError: as `snellen.images.read_image`, which reads everything that is no plain JPEG.
     """
-    return _plain_jpeg(path, channels, shrink) or full_size(read_image(path, channels=channels))
+    return _plain_jpeg(path, channels, shrink, reader) or full_size(reader.image(path, channels=channels))
 
 
 def full_size(image: UInt8[Tensor, "c h w"]) -> Scaled:
@@ -153,16 +158,18 @@ def full_size(image: UInt8[Tensor, "c h w"]) -> Scaled:
     return Scaled(image.permute(1, 2, 0).contiguous().numpy(), (image.shape[-2], image.shape[-1]))
 
 
-def _plain_jpeg(path: str | Path, channels: int, shrink: Callable[[int, int], float]) -> Scaled | None:
+def _plain_jpeg(
+    path: str | Path, channels: int, shrink: Callable[[int, int], float], reader: PictureReader
+) -> Scaled | None:
     """None for what is no upright JPEG in grey or RGB, and for all that is wrong with a file: `read_image` finds words."""
     try:
         with open(path, "rb") as file:
             if file.read(3) != b"\xff\xd8\xff":
                 return None
             file.seek(0)
-            with Image.open(file, formats=("JPEG",)) as image:
+            with open_picture(file, ("JPEG",)) as image:
                 width, height = image.size
-                if image.mode not in ("L", "RGB") or width * height > MAX_PIXELS:
+                if image.mode not in ("L", "RGB") or width * height > reader.max_pixels:
                     return None
                 if image.getexif().get(_ORIENTATION_TAG, 1) != 1:
                     return None

@@ -123,7 +123,7 @@ def sample_canvases(
     """Canvases of pictures, each at its box or whole."""
     canvases = []
     for i, picture in enumerate(pictures):
-        image = full_size(image_tensor(picture, localiser.channels))
+        image = full_size(image_tensor(picture, localiser.channels, localiser.reader))
         box = boxes[i] if boxes else Box(0, 0, image.size[1], image.size[0])
         canvases.append(image.canvas(box_map(box, localiser.canvas), localiser.canvas))
     return torch.from_numpy(np.stack(canvases))
@@ -188,6 +188,7 @@ def _plain(card: dict[str, Any]) -> dict[str, str]:
         "canvas": "x".join(str(side) for side in card["canvas"]) + " (height x width)",
         "channels": str(card["channels"]),
         "normalisation": card["graph"]["normalisation"],
+        "grey_range": " to ".join(f"{value:g}" for value in card.get("grey_range") or (0, 65535)) + " of 16-bit grey",
         "licence": card.get("licence", ""),
         "terms": card.get("terms", ""),
         "version": card["snellen"],

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from snellen.data.views import to_channels
-from snellen.images import read_image
+from snellen.images import PictureReader, to_bytes
 
 __all__ = ["Picture", "as_list", "image_tensor"]
 
@@ -25,20 +25,25 @@ def as_list(images: Picture | Sequence[Picture]) -> list[Picture]:
     return [images] if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor) else list(images)
 
 
-def image_tensor(picture: Picture, channels: int) -> UInt8[Tensor, "c h w"]:
+def image_tensor(
+    picture: Picture,
+    channels: int,
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+) -> UInt8[Tensor, "c h w"]:
     """An image as a tensor.
 
     Args:
         picture: the image.
         channels: 1 or 3; grey is repeated, colour becomes grey by the ITU-R 601 luma.
+        reader: how files are read, and 16-bit grey of PIL images is scaled.
 
     Raises:
         ValueError: for other shapes and types; ImageError for files that cannot be read.
     """
     if isinstance(picture, (str, Path)):
-        return read_image(picture, channels=channels)
+        return reader.image(picture, channels=channels)
     if isinstance(picture, Image.Image):
-        picture = np.array(picture.convert("L" if channels == 1 else "RGB"))
+        return torch.from_numpy(to_bytes(picture, channels, reader.grey_range))
     if isinstance(picture, np.ndarray):
         picture = torch.from_numpy(np.ascontiguousarray(picture))
         picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from snellen.geometry import Box
+from snellen.images import PictureReader
 from snellen.inference.pictures import Picture, as_list
 from snellen.inference.stream import Request, find_points
 from snellen.keypoints import Keypoints, Schema
@@ -39,6 +40,9 @@ class PointFinder:
         self.channels: int = card["channels"]
         # Cards of old runs do not say.
         self.flip: bool = card["decoder"].get("flip", False)
+        grey = card.get("grey_range")
+        #: How pictures are read; 16-bit grey as in training.
+        self.reader = PictureReader(grey_range=(float(grey[0]), float(grey[1])) if grey else None)
 
     def locate(self, canvases: Float[Tensor, "b c h w"]) -> Decoded:
         """Points (b, k, 2) in canvas pixels and their confidences (b, k), of canvases in 0..255."""

@@ -142,6 +142,9 @@ def model_card(card: Mapping[str, Any], name: str, facts: Mapping[str, str] | No
         f"A canvas of {height} x {width} pixels (height x width), "
         f"{'grey' if card['channels'] == 1 else 'colour'}, values 0 to 255; the network normalises it.",
     ]  # fmt: skip
+    if card.get("grey_range"):
+        low, high = card["grey_range"]
+        lines.append(f"Of 16-bit pictures the grey values from {low:g} (black) to {high:g} (white) are shown.")
     if "box" in card:
         lines.append(
             "It shows the whole picture." if card["box"]["rule"] == "image"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from snellen.config import ConfigError
 from snellen.data.boxes import make_box, square_box
 from snellen.geometry import Box, Matrix, box_map, transform_points
 from snellen.inference.crops import Scaled, full_size, read_scaled
@@ -95,9 +96,16 @@ def find_points(
 
     Raises:
         ImageError, ValueError: for a picture that cannot be read, where `on_error` is "raise".
+        ConfigError: for a locator that reads 16-bit grey otherwise than the model.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} is not possible; give at least 1")
+    if locator is not None and locator.reader.grey_range != finder.reader.grey_range:
+        own, other = (list(f.reader.grey_range or (0, 65535)) for f in (finder, locator))
+        raise ConfigError(
+            f"the locator was trained with data.grey_range {other} and the model with {own}, but a picture is read once for "
+            "both; train them with the same"
+        )
     workers = workers or min(8, os.cpu_count() or 1)
     first = locator or finder
     waiting: deque[tuple[Request, Future[_Prepared]]] = deque()
@@ -162,9 +170,9 @@ def _prepare(request: Request, finder: "PointFinder", whole: bool) -> _Prepared:
     if isinstance(request.picture, Exception):
         raise request.picture
     if isinstance(request.picture, str | os.PathLike):
-        picture = read_scaled(request.picture, finder.channels, shrink)
+        picture = read_scaled(request.picture, finder.channels, shrink, finder.reader)
     else:
-        picture = full_size(image_tensor(request.picture, finder.channels))
+        picture = full_size(image_tensor(request.picture, finder.channels, finder.reader))
     height, width = picture.size
     box = request.box or Box(0.0, 0.0, float(width), float(height))
     matrix = box_map(box, size)

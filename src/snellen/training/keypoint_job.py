@@ -9,7 +9,7 @@ from snellen.config import ConfigError, KeypointConfig
 from snellen.data import CanvasDataset, KeypointDataset, build_dataset
 from snellen.keypoints import Schema
 from snellen.models import KeypointNet
-from snellen.training.initial import start_from
+from snellen.training.initial import inherited_terms, start_from
 from snellen.training.job import Job, make_model
 from snellen.training.keypoint_task import KeypointTask
 from snellen.training.zoom_setup import prepare_zoom
@@ -42,6 +42,8 @@ def prepare_keypoints(config: KeypointConfig, *, load_pretrained: bool = True) -
         card={
             "schema": schema.to_dict(),
             "stride": model.stride,  # canvas pixels a heatmap cell
+            "terms": inherited_terms(config.train.init, config.data.terms),
+            "grey_range": config.data.grey_range,  # a list in the file; None for the full range
             "box": {"rule": config.data.box, "scale": config.data.box_scale},
             "decoder": {
                 "method": evaluate.decoder,

@@ -10,6 +10,7 @@ from snellen.evaluation.check.pictures import Picture, look_at_all
 from snellen.evaluation.check.proposal import swap_pairs
 from snellen.evaluation.check.report import CheckReport, Finding
 from snellen.evaluation.check.swaps import suspect_swaps
+from snellen.images import PictureReader
 from snellen.keypoints.formats import LabelledImage, LabelledObject, PointLabels
 from snellen.keypoints.schema import Schema
 
@@ -36,6 +37,7 @@ def check_data(
     workers: int = 0,
     progress: Callable[[int], None] | None = None,
     rank: RankSuspects | None = None,
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
 ) -> CheckReport:
     """Look at every picture and every object.
 
@@ -46,10 +48,11 @@ def check_data(
         workers: processes; 0 takes one a core.
         progress: called with the number of pictures looked at.
         rank: names further suspects.
+        reader: how pictures are read.
     """
     everything = [(labels, image) for labels in (labels, *([test] if test else [])) for image in labels.images]
     jobs = [(part.root / image.file, _points(image.objects)) for part, image in everything]
-    seen = list(look_at_all(jobs, workers=workers, progress=progress))
+    seen = list(look_at_all(jobs, workers=workers, progress=progress, reader=reader))
     pictures = {image.file: found for image, found in zip(labels.images, seen, strict=False)}
     of_test = {
         image.file: found for image, found in zip(test.images if test else (), seen[len(pictures) :], strict=True)

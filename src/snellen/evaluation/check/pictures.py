@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from snellen.images import ImageError, image_size, read_image
+from snellen.images import ImageError, PictureReader, open_picture
 
 __all__ = ["Picture", "look", "look_at_all"]
 
@@ -44,16 +44,21 @@ class Picture:
     background: float = float("nan")
 
 
-def look(path: Path, xy: NDArray[np.float64]) -> Picture:
+def look(
+    path: Path,
+    xy: NDArray[np.float64],
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+) -> Picture:
     """Decode a picture and look at it.
 
     Args:
         path: the file.
         xy: (n, 2) labelled points in it, pixels.
+        reader: how it is read.
     """
     try:
-        height, width = image_size(path)
-        grey = read_image(path)  # three channels: pictures that differ in colour alone are no copies
+        height, width = reader.size(path)
+        grey = reader.image(path)  # three channels: pictures that differ in colour alone are no copies
     except ImageError as error:
         return Picture(error=str(error))
     pixels = grey.numpy()
@@ -73,7 +78,7 @@ def look(path: Path, xy: NDArray[np.float64]) -> Picture:
 
 def _turned(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return bool(Image.Image.getexif(image).get(_ORIENTATION, 1) != 1)
     except (OSError, ValueError, SyntaxError):  # DICOM, which Pillow does not open
         return False
@@ -100,7 +105,11 @@ def _at(contrast: NDArray[np.float64], xy: NDArray[np.float64]) -> float:
 
 
 def look_at_all(
-    jobs: Sequence[tuple[Path, NDArray[np.float64]]], *, workers: int = 0, progress: Callable[[int], None] | None = None
+    jobs: Sequence[tuple[Path, NDArray[np.float64]]],
+    *,
+    workers: int = 0,
+    progress: Callable[[int], None] | None = None,
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
 ) -> Iterator[Picture]:
     """`look` at many pictures, in order.
 
@@ -108,17 +117,18 @@ def look_at_all(
         jobs: files and their points.
         workers: processes; 0 takes one a core, and none for few pictures.
         progress: called with the number of pictures done.
+        reader: how they are read.
     """
     workers = workers or (1 if len(jobs) < _FEW else os.cpu_count() or 1)
     if workers == 1:
         for done, (path, xy) in enumerate(jobs, start=1):
-            yield look(path, xy)
+            yield look(path, xy, reader)
             if progress:
                 progress(done)
         return
     with ProcessPoolExecutor(workers) as pool:
         paths, points = zip(*jobs, strict=True)
-        for done, found in enumerate(pool.map(look, paths, points, chunksize=8), start=1):
+        for done, found in enumerate(pool.map(look, paths, points, [reader] * len(jobs), chunksize=8), start=1):
             yield found
             if progress:
                 progress(done)

@@ -10,6 +10,7 @@ import numpy as np
 from snellen.data.splits import place_of
 from snellen.evaluation.check.report import CheckReport
 from snellen.evaluation.check.swaps import mean_shape
+from snellen.images import MAX_PIXELS, PictureReader
 from snellen.keypoints.formats import PointLabels
 
 __all__ = ["propose_recipe", "swap_pairs"]
@@ -40,7 +41,14 @@ def _words(name: str) -> list[str]:
     return [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+", name)]
 
 
-def propose_recipe(labels: PointLabels, report: CheckReport, path: Path, *, origin: float | None = None) -> str:
+def propose_recipe(
+    labels: PointLabels,
+    report: CheckReport,
+    path: Path,
+    *,
+    origin: float | None = None,
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+) -> str:
     """The text of a YAML recipe for the data, to be read and changed by its owner.
 
     Args:
@@ -48,6 +56,7 @@ def propose_recipe(labels: PointLabels, report: CheckReport, path: Path, *, orig
         report: what was found.
         path: what the user gave: the annotation file or folder.
         origin: the origin the annotations were read with, where it is not the format's own.
+        reader: how the pictures were read.
     """
     import yaml
 
@@ -57,6 +66,10 @@ def propose_recipe(labels: PointLabels, report: CheckReport, path: Path, *, orig
         data["annotations"] = Path(report.source).relative_to(folder).as_posix() or None
     if origin is not None:
         data["origin"] = origin
+    if reader.max_pixels != MAX_PIXELS:
+        data["max_pixels"] = reader.max_pixels
+    if reader.grey_range is not None:
+        data["grey_range"] = list(reader.grey_range)
     data |= _view(labels, report)
     if report.swaps and not labels.schema.swaps:
         data["swaps"] = [list(pair) for pair in report.swaps]

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from snellen.data.views import spread
 from snellen.evaluation.check.report import CheckReport
-from snellen.images import ImageError, read_image
+from snellen.images import ImageError, PictureReader
 from snellen.keypoints.formats import LabelledImage, PointLabels
 
 __all__ = ["contact_sheet"]
@@ -20,14 +20,19 @@ _TITLE = 14
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
-def contact_sheet(labels: PointLabels, report: CheckReport, count: int = 24) -> bytes:
+def contact_sheet(
+    labels: PointLabels,
+    report: CheckReport,
+    count: int = 24,
+    reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+) -> bytes:
     """A PNG of at most `count` pictures: what the findings name first, then some spread over all."""
     named = [file for finding in report.findings for file in finding.files[:4]]
     images = {image.file: image for image in labels.images if image.objects}
     chosen = list(
         dict.fromkeys([f for f in named if f in images] + [list(images)[i] for i in spread(len(images), count)])
     )
-    tiles = [tile for file in chosen for tile in _tile(labels, images[file], report, named)][:count]
+    tiles = [tile for file in chosen for tile in _tile(labels, images[file], report, named, reader)][:count]
     rows = max(1, -(-len(tiles) // _COLUMNS))
     sheet = Image.new("RGB", (_COLUMNS * _TILE, rows * (_TILE + _TITLE)), "white")
     for i, tile in enumerate(tiles):
@@ -37,10 +42,12 @@ def contact_sheet(labels: PointLabels, report: CheckReport, count: int = 24) -> 
     return buffer.getvalue()
 
 
-def _tile(labels: PointLabels, image: LabelledImage, report: CheckReport, named: Sequence[str]) -> list[Image.Image]:
+def _tile(
+    labels: PointLabels, image: LabelledImage, report: CheckReport, named: Sequence[str], reader: PictureReader
+) -> list[Image.Image]:
     """The tile of a picture; none where it cannot be read."""
     try:
-        pixels = read_image(labels.root / image.file)
+        pixels = reader.image(labels.root / image.file)
     except ImageError:
         return []
     picture = Image.fromarray(pixels.numpy().transpose(1, 2, 0))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from snellen.data.boxes import BoxRule, make_box
 from snellen.evaluation.suspect_pictures import write_suspect_pictures
 from snellen.evaluation.suspects import rank_suspects
-from snellen.images import read_image
+from snellen.images import PictureReader
 from snellen.inference import StructureModel
 from snellen.inference.structure import refuse_other_points
 from snellen.keypoints.formats import LabelledImage, LabelledObject
@@ -29,10 +29,17 @@ class DenoiserRanking:
         denoiser: the judge; its schema must be the annotations', but for left and right pairs, which it brings.
         root: folder of the images.
         folder: pictures of the first findings are written there; None for none.
+        reader: how pictures are read.
     """
 
-    def __init__(self, denoiser: StructureModel, root: Path, folder: Path | None) -> None:
-        self.denoiser, self.root, self.folder = denoiser, root, folder
+    def __init__(
+        self,
+        denoiser: StructureModel,
+        root: Path,
+        folder: Path | None,
+        reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
+    ) -> None:
+        self.denoiser, self.root, self.folder, self.reader = denoiser, root, folder, reader
 
     def __call__(
         self, objects: Sequence[tuple[LabelledImage, LabelledObject]], sizes: Mapping[str, tuple[int, int]]
@@ -71,4 +78,4 @@ class DenoiserRanking:
         return list(first.items())
 
     def _picture(self, file: str) -> NDArray[np.uint8]:
-        return read_image(self.root / file, channels=3).permute(1, 2, 0).numpy()
+        return self.reader.image(self.root / file).permute(1, 2, 0).numpy()

@@ -4,6 +4,7 @@ All positions are in the library's convention (`snellen.geometry`): continuous p
 top-left corner of the image at (0, 0). A format's own origin and axes end at its reader and begin at its writer.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +141,7 @@ class PointLabels:
 def file_size(root: Path, file: str, place: str) -> tuple[int, int]:
     """(height, width) of an image from its header; an AnnotationError that begins with `place` where it cannot be read."""
     try:
-        return image_size(root / file)
+        return image_size(root / file, max_pixels=sys.maxsize)  # a header costs nothing; pixels are read elsewhere
     except ImageError as error:
         raise AnnotationError(
             f"{place}: the size of the image is needed to place its points, and {error}; name its folder with --root"
