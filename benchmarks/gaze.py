@@ -1,4 +1,5 @@
-"""Gaze of ten unseen people: one eye picture an answer, and synthetic scenes seen whole or by the eyes' true box.
+"""Gaze of ten unseen people: one eye picture an answer, and synthetic scenes seen whole,
+through a learned zoom or by the eyes' true box.
 
     python benchmarks/gaze.py --data ../shared/data/gaze
 
@@ -9,7 +10,7 @@ test people.
 import rows
 
 #: Row -> recipe.
-TRAINED = {"best": "gaze-best", "canvas-uniform": "gaze-canvas-uniform", "canvas-crop": "gaze-canvas-crop"}
+TRAINED = {"best": "gaze-best"} | {f"canvas-{row}": f"gaze-canvas-{row}" for row in ("uniform", "zoom", "crop")}
 
 
 def main() -> None:
