@@ -5,8 +5,9 @@
     python benchmarks/zooms.py wings-species
 
 Faces: 68 points straight from photos with the face somewhere in 400 pixels, network at 96 pixels. CamVid: 480x360 labels
-through a network at 160x120. Wing species: which of ten, by one vein junction of drawn 1024x768 pictures, network at 96x72. Rows share seeds and steps, so their differences are paired (docs/results.md); the records end in
-/cpu. Runs that are finished are not repeated.
+through a network at 160x120. Wing species: ten classes told by one vein junction of drawn 1024x768 pictures, network at 96x72.
+Rows share seeds and steps, so their differences are paired (docs/results.md); the records end in /cpu. Runs that are finished
+are not repeated.
 """
 
 import argparse
