@@ -51,7 +51,7 @@ def test_species_of_one_wing_differ_only_near_the_junction(species, index):
     """All ten drawings of one wing are equal to the byte but for the figures, defocus and the shade of thick cuticle."""
     drawn = {name: species.drawn(index, name)[0].numpy().astype(int) for name in SPECIES}
     far = away_from_junction(species.wings, index)
-    knots, to_pixels = species.wings.specimen(index)
+    _, to_pixels = species.wings.specimen(index)
     # Figures; the shade reaches 0.036 lengths, and two cells of the third of the size that it is drawn at; defocus 2.5 sigma.
     length = np.hypot(*to_pixels[:2, 0])
     neighbourhood = REACH + 0.036 + (6 + 2.5 * species.wings.unit) / length

@@ -11,9 +11,9 @@ veins that meet, so that a mirrored or turned wing shows them as well::
           |              |              \\|/              |
           crossvein                       |
 
-The figures reach `REACH` of the wing's length, 0.03: in pictures of 1024 x 768 pixels 12 to 28 pixels, 20 on an average wing, in
-strokes of 3 to 7. Shrunk to 96 pixels they reach 1.1 to 2.6 pixels and their strokes are 0.3 to 0.6 pixels thick, a shade rather
-than a line: what species it is hardly survives a plain resize. (Figures, sizes and the choice of the junction are ours.)
+The figures reach `REACH` of the wing's length, 0.03: in pictures of 1024 x 768 pixels 12 to 28 pixels, 20 on an average wing,
+in strokes of 3 to 7. Shrunk to 96 pixels they reach 1.1 to 2.6 pixels and their strokes are 0.3 to 0.6 pixels thick, a shade
+rather than a line: what species it is hardly survives a plain resize. (Figures, sizes and the choice of the junction are ours.)
 """
 
 from collections.abc import Sequence

@@ -125,7 +125,7 @@ class Wings:
         return curve_points(transform_points(to_pixels, knots), samples)
 
     def specimen(self, index: int) -> tuple[NDArray[np.float64], Matrix]:
-        """Shape and pose of the wing in one image: its knots in wing units (see `wing_anatomy`), and their 3x3 map to pixels."""
+        """Shape and pose of the wing in one image: knots in wing units (see `wing_anatomy`), and their 3x3 map to pixels."""
         knots, to_pixels, _ = self._draw_lots(self._checked(index))
         return knots, to_pixels
 
