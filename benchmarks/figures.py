@@ -19,6 +19,7 @@ import argparse
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from snellen.config import AugmentConfig, KeypointConfig
 from snellen.data import Split, build_dataset
@@ -46,7 +47,7 @@ def main() -> None:
     if (chosen.figure in DRAWN) == bool(chosen.runs):
         parser.error(f"`{chosen.figure}` is drawn {'without runs' if chosen.runs else 'from a run: name its folder'}")
     if chosen.figure in DRAWN:
-        _save(DRAWN[chosen.figure](), chosen.out)
+        _save(DRAWN[chosen.figure](), chosen.out, colours=64)
         return
     if chosen.figure == "coarse-to-fine":
         kept = EvaluationRecord.load(Path(chosen.runs[0]) / f"predictions-{chosen.split}.npz")
@@ -78,9 +79,14 @@ def _poolings(run: str, split: Split) -> list[Pooled]:
     return poolings_seen(localiser.model, canvas.to(next(localiser.model.parameters()).device))
 
 
-def _save(figure: Figure, out: Path) -> None:
+def _save(figure: Figure, out: Path, colours: int = 0) -> None:
+    """Write a figure on white; in few colours, which keeps a large grey one small, where `colours` says how many."""
     figure.patch.set(facecolor="white", alpha=1.0)
     figure.savefig(out, dpi=110)
+    if colours:
+        with Image.open(out) as picture:
+            few = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        few.save(out, optimize=True)
 
 
 if __name__ == "__main__":

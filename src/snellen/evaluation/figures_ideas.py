@@ -54,15 +54,13 @@ def figure_zoom(index: int = 8) -> Figure:
 def figure_lift(index: int = 3) -> Figure:
     """A piece of a wing, and what is left of it after pooling and enlarging in four ways; LiftPool untrained."""
     x = _piece(index)
-    torch_state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    layer = LiftDown2d(1)
-    torch.random.set_rng_state(torch_state)
-    with torch.inference_mode():
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(0)
+        layer = LiftDown2d(1)
         return figure_put_back([Pooled("pool", x, layer.bands(x[None]), layer)])
 
 
-def figure_surroundings(index: int = 3) -> Figure:
+def figure_surroundings(index: int = 8) -> Figure:
     """How dark a wing is, as a stand-in for a response, and its means over MS-SAR's regions: of the whole map, 2x2 and 4x4."""
     dark = 1 - Wings(index + 1, size=(96, 128))[index].image.float().mean(dim=0)[None, None] / 255
     row = [("a response, 128 x 96", (dark[0, 0] / dark.max()).numpy())]
@@ -87,18 +85,11 @@ def _piece(index: int) -> Float[Tensor, "1 48 64"]:
 
 
 def _show(axes: Axes, values: Float[Tensor, "h w"], words: str) -> None:
-    """A grey picture in its own pixels, its corner at (0, 0); a large one is drawn at a smaller size."""
+    """A grey picture in units of its own pixels, its corner at (0, 0)."""
     height, width = values.shape
     axes.set_axis_off()
-    axes.imshow(
-        values.numpy(),
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        extent=(0, width, height, 0),
-        interpolation="nearest",
-        aspect="equal",
-    )
+    frame = (0, width, height, 0)
+    axes.imshow(values.numpy(), cmap="gray", vmin=0, vmax=255, extent=frame, interpolation="nearest", aspect="equal")
     axes.set_title(words, fontsize=FONT_SIZE, color=INK, loc="left", parse_math=False, pad=3)
 
 
