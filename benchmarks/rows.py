@@ -8,10 +8,13 @@ import record
 __all__ = ["parser", "record_row"]
 
 
-def parser(description: str | None, rows: Sequence[str], seeds: Sequence[int]) -> argparse.ArgumentParser:
-    """The command line of such a script."""
+def parser(
+    description: str | None, rows: Sequence[str], seeds: Sequence[int], *, data: bool = True
+) -> argparse.ArgumentParser:
+    """The command line of such a script; without `data` it needs none."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", required=True, help="folder of the data")
+    if data:
+        made.add_argument("--data", required=True, help="folder of the data")
     made.add_argument("--seeds", nargs="+", default=[str(s) for s in seeds])
     made.add_argument("--rows", nargs="+", default=list(rows), choices=rows)
     made.add_argument("--runs", default="runs")
@@ -30,9 +33,10 @@ def record_row(chosen: argparse.Namespace, name: str, recipe: str, settings: Seq
         settings: SETTING=VALUE, by dotted names.
         how: further options of record.py.
     """
+    data = [f"data.root={chosen.data}"] if "data" in chosen else []
     record.main(
         [
             name, recipe, "--seeds", *chosen.seeds, *how, "--runs", chosen.runs, "--results", chosen.results,
-            "--set", f"data.root={chosen.data}", *settings, *chosen.set,
+            "--set", *data, *settings, *chosen.set,
         ]
     )  # fmt: skip

@@ -24,7 +24,7 @@ class ClassDataConfig(DataConfig):
 
     Attributes:
         format: how the data are stored: "folders" (a folder a class), "parquet" (the Hugging Face layout), "cifar10" and
-            "cifar100" (what torchvision downloads).
+            "cifar100" (what torchvision downloads), "wings-species" (drawn on demand, no root).
         train: folder of the training images below `root`, or the beginning of their parquet files' names.
         val: the same for validation; without it, `val_share` of the training images is held out.
         test: the same for the test.
@@ -34,11 +34,15 @@ class ClassDataConfig(DataConfig):
         fit: how an image of another shape is brought to the canvas: "crop" shows its middle, "pad" shows all of it between
             black borders, "stretch" distorts it.
         zoom: share of the side that is shown of what `fit` shows: 0.875 is ImageNet's 224 of 256.
+        look: of "wings-species", the whole "image" or the "object" that tells the species, cut out by its true box.
+        train_images: of "wings-species", number of wings drawn for training.
+        val_images: likewise for validation.
+        test_images: likewise for the test.
     """
 
     channels: Literal[1, 3] = 3
     canvas: tuple[int, int] = (32, 32)
-    format: Literal["folders", "parquet", "cifar10", "cifar100"] = "folders"
+    format: Literal["folders", "parquet", "cifar10", "cifar100", "wings-species"] = "folders"
     train: str = "train"
     val: str | None = None
     test: str = "test"
@@ -47,10 +51,20 @@ class ClassDataConfig(DataConfig):
     download: bool = False
     fit: Literal["crop", "pad", "stretch"] = "crop"
     zoom: float = 1.0
+    look: Literal["image", "object"] = "image"
+    train_images: int = 1000
+    val_images: int = 100
+    test_images: int = 300
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 < self.zoom <= 1, f"data.zoom is a share of the side above 0, up to 1, not {self.zoom}")
+        for name in ("train_images", "val_images", "test_images"):
+            require(getattr(self, name) > 0, f"data.{name} must be at least 1, not {getattr(self, name)}")
+        require(
+            self.look == "image" or self.format == "wings-species",
+            f'data.look "object" needs true boxes, which data.format {self.format!r} does not have; leave look out',
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from snellen.data.masks import LabelMap, MaskImages, SegmentationDataset
 from snellen.data.point_noise import PointBatch, PointCanvas
 from snellen.data.point_sets import PointSet, build_points
 from snellen.data.views import InMemory, Perturbed, Spread
+from snellen.data.wing_species import WingSpecies
 from snellen.data.wings import Wings
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "Spread",
     "StepBatches",
     "TorchvisionCIFAR",
+    "WingSpecies",
     "Wings",
     "build_classification",
     "build_dataset",

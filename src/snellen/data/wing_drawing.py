@@ -159,7 +159,12 @@ def _halo(coverage: Plane, sigma: float) -> Plane:
 
 
 def draw_specimen(
-    knots: Points, to_pixels: Matrix, length: float, size: tuple[int, int], rng: np.random.Generator
+    knots: Points,
+    to_pixels: Matrix,
+    length: float,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    more: Plane | None = None,
 ) -> Plane:
     """Optical density of a wing.
 
@@ -169,6 +174,7 @@ def draw_specimen(
         length: the wing's length, pixels.
         size: (height, width).
         rng: decides on tone and texture; the veins' places depend on the knots alone.
+        more: (height, width) how much of each pixel further veins cover, 0 and more.
 
     Returns:
         (height, width) float32, 0 beside the wing.
@@ -176,6 +182,8 @@ def draw_specimen(
     placed = transform_points(to_pixels, knots)
     samples = _samples(length)
     veins = vein_coverage(placed, length, size)
+    if more is not None:
+        veins = np.minimum(veins + more, 1.0)
     margin = curve_points(placed, samples)["margin"]
     blade = _polygon(margin[::4], size)
     mirrored = bool(np.linalg.det(to_pixels) < 0)
@@ -258,17 +266,17 @@ def expose(image: Plane, noise: float, rng: np.random.Generator) -> NDArray[np.u
     """Sensor noise, and rounding to grey levels.
 
     Args:
-        image: (3, h, w) grey levels from 0 to 255.
+        image: (3, h, w) grey levels from 0 to 255, or (1, h, w) of the green channel alone.
         noise: standard deviation at full brightness, grey levels.
         rng: picks the piece of noise.
 
     Returns:
-        (3, h, w) uint8.
+        (3, h, w) or (1, h, w) uint8.
     """
-    _, height, width = image.shape
+    channels, height, width = image.shape
     # Shot noise: its variance grows with the light. Green stands for all channels.
-    strength = np.sqrt(np.clip(image[1], 0, 255) * np.float32(noise * noise / 255))
-    for channel in range(3):
+    strength = np.sqrt(np.clip(image[channels // 2], 0, 255) * np.float32(noise * noise / 255))
+    for channel in range(channels):
         if max(height, width) > GRAIN // 2:  # too few places to cut from
             grain = rng.standard_normal((height, width), dtype=np.float32)
         else:

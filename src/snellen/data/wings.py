@@ -91,9 +91,9 @@ class Wings:
         length = float(np.hypot(*to_pixels[:2, 0]))
         # Looks have a generator of their own, so that work on the drawing never moves a landmark.
         rng = np.random.default_rng([self.seed, index, 1])
-        image = photograph(draw_specimen(knots, to_pixels, length, self.size, rng), self._unit, rng)
+        image = photograph(draw_specimen(knots, to_pixels, length, self.size, rng), self.unit, rng)
         if occluder is not None:
-            paint_occluder(image, occluder, self._unit, rng)
+            paint_occluder(image, occluder, self.unit, rng)
         return Sample(
             image=torch.from_numpy(expose(image, rng.uniform(2.0, 7.0), rng)),
             keypoints=self._keypoints(landmarks(placed), occluder),
@@ -124,8 +124,13 @@ class Wings:
         knots, to_pixels, _ = self._draw_lots(self._checked(index))
         return curve_points(transform_points(to_pixels, knots), samples)
 
+    def specimen(self, index: int) -> tuple[NDArray[np.float64], Matrix]:
+        """Shape and pose of the wing in one image: knots in wing units (see `wing_anatomy`), and their 3x3 map to pixels."""
+        knots, to_pixels, _ = self._draw_lots(self._checked(index))
+        return knots, to_pixels
+
     @property
-    def _unit(self) -> float:
+    def unit(self) -> float:
         """Size of a nominal pixel: 1 at 256 x 192."""
         height, width = self.size
         return min(width / 256, height / 192)
@@ -141,11 +146,11 @@ class Wings:
         knots = sample_knots(rng)
         height, width = self.size
         mirror = -1.0 if rng.random() < 0.5 else 1.0
-        length = NOMINAL_LENGTH * self._unit * rng.uniform(*SCALES)
+        length = NOMINAL_LENGTH * self.unit * rng.uniform(*SCALES)
         turned = compose(scaling(mirror * length, length), rotation(rng.uniform(-MAX_ROTATION, MAX_ROTATION)))
         place = rng.uniform(0, 1, 2)
         everything = transform_points(turned, knots)
-        room = np.array([width, height]) - 2 * MARGIN * self._unit
+        room = np.array([width, height]) - 2 * MARGIN * self.unit
         shift = np.empty(2)
         for axis in range(2):
             points = everything[:, axis]
@@ -153,12 +158,12 @@ class Wings:
                 points = landmarks(everything)[:, axis]
             # Centred where even the landmarks do not fit, which no wing of this population reaches.
             free = max(room[axis] - np.ptp(points), 0.0)
-            shift[axis] = MARGIN * self._unit + place[axis] * free - points.min()
+            shift[axis] = MARGIN * self.unit + place[axis] * free - points.min()
         to_pixels = compose(turned, translation(*shift))
         occluder = None
         if rng.random() < OCCLUDED_SHARE:
             target = landmarks(transform_points(to_pixels, knots))[rng.integers(len(WINGS_12))]
-            occluder = Occluder.sample(target, self._unit, rng)
+            occluder = Occluder.sample(target, self.unit, rng)
         return knots, to_pixels, occluder
 
     def _keypoints(self, xy: NDArray[np.float64], occluder: Occluder | None) -> Keypoints:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snellen.evaluation.drawing import FONT_SIZE, INK, new_figure
 from snellen.layers import Bands, LiftDown2d, LiftUp2d
 
-__all__ = ["Pooled", "figure_bands", "figure_put_back", "poolings_seen", "put_back"]
+__all__ = ["Pooled", "figure_bands", "figure_put_back", "maps_in_rows", "poolings_seen", "put_back"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def figure_bands(seen: Sequence[Pooled]) -> Figure:
         shares = {n: f"{n}, {100 * float(b.square().sum()) / total:.0f} %" if total else n for n, b in bands.items()}
         shown = [(_size(pooled.x), pooled.x[pooled.channel]), *((shares[n], b) for n, b in bands.items())]
         rows.append([(words, values.numpy()) for words, values in shown])
-    return _grid(rows)
+    return maps_in_rows(rows)
 
 
 def figure_put_back(seen: Sequence[Pooled]) -> Figure:
@@ -106,14 +106,14 @@ def figure_put_back(seen: Sequence[Pooled]) -> Figure:
             lost = float((maps - x).square().sum() / x.square().sum().clamp(min=1e-12))
             row.append((f"{name}, {100 * lost:.0f} % lost", maps[pooled.channel].numpy()))
         rows.append(row)
-    return _grid(rows)
+    return maps_in_rows(rows)
 
 
 def _size(x: Tensor) -> str:
     return f"map, {x.shape[-1]} x {x.shape[-2]}"
 
 
-def _grid(rows: Sequence[Sequence[tuple[str, NDArray[np.float32]]]]) -> Figure:
+def maps_in_rows(rows: Sequence[Sequence[tuple[str, NDArray[np.float32]]]]) -> Figure:
     """Maps in rows, every row on one scale of grey, zero at its middle where there are values below zero."""
     height, width = rows[0][0][1].shape
     panel, title = 1.7 * height / width, 0.24

@@ -6,6 +6,7 @@ from snellen.config import ClassificationConfig, ConfigError, SuperResolutionCon
 from snellen.data.class_build import build_classification
 from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
+from snellen.data.wing_species import wing_species
 from snellen.models import ClassNet
 from snellen.training.class_task import ClassTask
 from snellen.training.job import Job, make_model
@@ -19,6 +20,11 @@ def class_images(
 ) -> ClassImages:
     """The images of a split, "train", "val" or "test"; `classes` names the labels where a model knows them already."""
     data = config.data
+    if data.format == "wings-species":
+        count = {"train": data.train_images, "val": data.val_images, "test": data.test_images}.get(split, 0)
+        return wing_species(
+            split, count, look=data.look, channels=data.channels, cache_mb=data.cache_mb, classes=classes
+        )
     if data.root is None:
         raise ConfigError(f"data.format {data.format!r} needs data.root: the folder that holds the images")
     return build_classification(
