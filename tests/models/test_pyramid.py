@@ -12,6 +12,7 @@ from snellen.inference import Localiser
 from snellen.keypoints import Schema
 from snellen.models import KeypointOutput, create_model
 from snellen.models.aggregate import AGGREGATES, Aggregate, make_aggregate
+from snellen.models.base import KeypointNet
 from snellen.models.pyramid import PyramidNet
 from snellen.models.trunk import Trunk
 
@@ -277,7 +278,7 @@ def test_export_of_any_size(aggregate):
 class Planted(nn.Module):
     """Answers the same maps to every canvas."""
 
-    needs_boxes = False
+    needs_boxes, cell = False, KeypointNet.cell
 
     def __init__(self, logits, stride):
         super().__init__()
