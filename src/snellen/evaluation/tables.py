@@ -99,7 +99,7 @@ def gain_rows(record: EvaluationRecord) -> list[dict[str, str]]:
 
 
 def millimetre_words(record: EvaluationRecord) -> dict[str, Any]:
-    """Errors in millimetres as text: error, deviation, interval, success (limit, percent), points, images; empty where unknown."""
+    """Errors in millimetres as text: error, deviation, interval, success (limit, percent), counts; empty where unknown."""
     if record.scales is None:
         return {}
     scores = millimetre_scores(record.pred, record.true, record.scales).get("millimetres")
