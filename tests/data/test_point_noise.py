@@ -129,7 +129,7 @@ def test_no_image_is_decoded_or_drawn(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a picture was decoded")
 
-    monkeypatch.setattr("snellen.data.files.read_image", refuse)
+    monkeypatch.setattr("snellen.images.read_image", refuse)
     monkeypatch.setattr(Wings, "__getitem__", refuse)
     monkeypatch.setattr(Image.Image, "load", refuse)
     for split, data in zip(("train", "val"), expected, strict=True):

@@ -114,10 +114,8 @@ def test_broken_files_are_skipped_counted_and_named_while_the_others_are_process
     assert not (tmp_path / "strict.csv").exists()
 
 
-def test_a_picture_over_the_limit_is_skipped_by_its_header(run, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("snellen.inference.crops.MAX_PIXELS", 3000)
-    monkeypatch.setattr("snellen.images.read_image.__kwdefaults__", {"channels": 3, "name": "", "max_pixels": 3200})
-    done = api.predict(run, [pictures], tmp_path / "out.csv")
+def test_a_picture_over_the_limit_is_skipped_by_its_header(run, pictures, tmp_path):
+    done = api.predict(run, [pictures], tmp_path / "out.csv", max_pixels=3200)
     assert done.answered == 2  # 60x50 and 63x50
     assert all("over the limit of 3,200" in s and "max_pixels" in s for s in done.skipped)
 
