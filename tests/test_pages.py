@@ -86,7 +86,9 @@ def test_what_is_said_of_the_ideas_is_in_the_records():
         assert {r.name for r in found} == named, line
         if "not measured yet" in line:
             # A claim that has been run since makes the line untrue: say what came out.
-            untrue = [c for c in names_of if f"snellen reproduce {c}" in quoted and names_of[c] & {r.name for r in records}]
+            untrue = [
+                c for c in names_of if f"snellen reproduce {c}" in quoted and names_of[c] & {r.name for r in records}
+            ]
             assert not untrue, line
             assert not re.search(r"\d\.\d", line), line
             continue
