@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snellen.evaluation.results import Record, add_record, mean_interval, read_records
-from snellen.evaluation.results_page import HEADLINES, headline_table, results_page, with_headlines
+from snellen.evaluation.results_page import HEADLINES, headline_table, main, results_page, with_headlines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "results").glob("*.json"))
@@ -135,6 +135,14 @@ def test_the_page_is_made_from_the_command_line(tmp_path):
     assert text.endswith("<!-- /results -->\nafter\n")
     assert "old" not in text
     assert page.read_text(encoding="utf-8") == results_page([record()])
+    # What was written by hand is taken in: the ideas before all records, what was not run behind them.
+    (tmp_path / "results" / "ideas.md").write_text("- Circles help.\n")
+    (tmp_path / "results" / "not-run.md").write_text("- Squares.\n")
+    main(folder, str(page), str(readme))
+    text = page.read_text(encoding="utf-8")
+    order = ["## Which idea helps where\n\n- Circles help.\n", "## faces5", "## Not run\n\n- Squares.\n"]
+    assert [text.count(part) for part in order] == [1, 1, 1]
+    assert sorted(order, key=text.index) == order
 
 
 # --- the repository's own
@@ -157,8 +165,8 @@ def test_stored_results_are_complete():
 @pytest.mark.skipif(not FILES or not PAGE.exists(), reason="this checkout holds no results or no page of them")
 def test_the_results_page_is_up_to_date():
     page = PAGE.read_text(encoding="utf-8")
-    missing = (REPOSITORY / "results" / "not-run.md").read_text(encoding="utf-8")
+    by_hand = [(REPOSITORY / "results" / name).read_text(encoding="utf-8") for name in ("not-run.md", "ideas.md")]
     records = read_records(REPOSITORY / "results")
-    assert page == results_page(records, missing), "make results"
+    assert page == results_page(records, *by_hand), "make results"
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert readme == with_headlines(readme, headline_table(records, HEADLINES)), "make results"

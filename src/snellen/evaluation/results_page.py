@@ -26,8 +26,14 @@ __all__ = ["HEADLINES", "headline_table", "main", "results_page", "with_headline
 HEADLINES = ("wings/rcn", "faces5/rcn-10min", "faces5/rcn-best")
 
 
-def results_page(records: list[Record], not_run: str = "") -> str:
-    """The Markdown page of all records, a table a data set, comparisons beneath, and what was not run."""
+def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> str:
+    """The Markdown page of all records, a table a data set, comparisons beneath, and what was not run.
+
+    Args:
+        records: everything measured.
+        not_run: Markdown of what is missing; the page ends with it.
+        ideas: Markdown of what the records say of each idea; the page begins with it.
+    """
     lines = [
         "# Results",
         "",
@@ -36,6 +42,8 @@ def results_page(records: list[Record], not_run: str = "") -> str:
         "its images or repetitions, where there is one. Normalisers are always named.",
         "",
     ]
+    if ideas:
+        lines += ["## Which idea helps where", "", ideas.strip(), ""]
     for group in dict.fromkeys(r.name.split("/")[0] for r in records):
         lines += [f"## {group}", "", "| record | metric | mean ± sd | 95 % interval | seeds | steps | train | note |"]
         lines += ["|---|---|---|---|---|---|---|---|"]
@@ -104,8 +112,9 @@ def main(folder: str, page: str, readme: str) -> None:
         drawn = curves_svg(records, names, key)
         if drawn:
             write_atomically(Path(page).with_name(f"{key}.svg"), drawn)
-    missing = Path(folder) / "not-run.md"
-    write_atomically(Path(page), results_page(records, missing.read_text(encoding="utf-8") if missing.exists() else ""))
+    by_hand = (Path(folder) / name for name in ("not-run.md", "ideas.md"))
+    not_run, ideas = (file.read_text(encoding="utf-8") if file.exists() else "" for file in by_hand)
+    write_atomically(Path(page), results_page(records, not_run, ideas))
     text = Path(readme).read_text(encoding="utf-8")
     write_atomically(Path(readme), with_headlines(text, headline_table(records, HEADLINES)))
 
