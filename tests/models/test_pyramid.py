@@ -260,7 +260,7 @@ def test_wrong_arguments_are_refused():
 
 
 @exports_any_size
-@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize("aggregate", ["recombine-skip", "unet"])  # every operation of the others is in these
 def test_export_of_any_size(aggregate):
     torch.manual_seed(0)
     model = create_model("rcn", backbone="timm:test_resnet", features=8, aggregate=aggregate).eval()

@@ -1,10 +1,11 @@
-"""LiftPool in timm's ResNets: by surgery, and as the `aa_layer` that timm asks for."""
+"""LiftPool in timm's ResNets, by surgery and as the `aa_layer` that timm asks for; MS-SAR beside it."""
 
 import pytest
 import torch
 
 from contracts import stirred
 from snellen.layers import LiftDown1d, LiftDown2d, LiftUp2d, auxiliary_losses
+from snellen.models.recalibration import Recalibrated, add_recalibration
 from snellen.models.surgery import replace_pooling
 
 timm = pytest.importorskip("timm")
@@ -39,7 +40,11 @@ def train_a_step(net, x):
 def test_a_resnet50_trains_a_step_and_gives_the_same_numbers_in_onnxruntime(tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    net = stirred(resnet("resnet50", "surgery"))  # the same layers as by aa_layer, and the shortcuts'
+    net = resnet("resnet50", "surgery")  # the same layers as by aa_layer, and the shortcuts'
+    # Gates of four blocks: exporting each costs seconds, and they are alike but for their size.
+    add_recalibration(net, "ms-sar", ["layer?.0.bn2"], example=torch.zeros(1, 3, 64, 64), verbose=False)
+    assert sum(isinstance(m, Recalibrated) for m in net.modules()) == 4
+    stirred(net)
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(2, 3, 64, 64, generator=generator)
     moved = train_a_step(net, x)
