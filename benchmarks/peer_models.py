@@ -265,7 +265,8 @@ def eye_offsets(pred: Points, true: Points) -> Complex128[NDArray[np.complex128]
     Returns:
         A complex number a point, for `moved_by_eyes`: x is its real part.
     """
-    p, t = pred @ [1, 1j], true @ [1, 1j]
+    answered = np.isfinite(pred).all(axis=(1, 2))
+    p, t = pred[answered] @ [1, 1j], true[answered] @ [1, 1j]
     return np.asarray(np.nanmean((t - p) / _eyes(p), axis=0))
 
 
