@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Complex128, Float64, UInt8
+from jaxtyping import Float64, UInt8
 from numpy.typing import NDArray
 
 from snellen.geometry import Box
@@ -27,7 +27,7 @@ Points = Float64[NDArray[np.float64], "n 68 2"]
 INSTALL = {
     "dlib": "pip install --target peers-extra --no-deps dlib-bin face-recognition-models",
     "mediapipe": "pip install --target peers-extra --no-deps mediapipe==0.10.21 'protobuf>=4.25.3,<5' "
-    "opencv-python-headless sounddevice absl-py attrs flatbuffers matplotlib",
+    "opencv-python-headless sounddevice absl-py attrs flatbuffers",
 }
 
 #: For each point of iBUG's order the vertices of mediapipe's face mesh whose mean stands for it. The mesh was not made for
@@ -116,12 +116,14 @@ class Dlib:
         try:
             import dlib
         except ImportError as error:
-            raise MissingPeerError(f"{error}; {INSTALL['dlib']} and put peers-extra on PYTHONPATH") from None
+            raise MissingPeerError(
+                f"{error}: install it by `{INSTALL['dlib']}` and put peers-extra on PYTHONPATH"
+            ) from None
         # Found without being imported: its __init__ needs pkg_resources, which setuptools no longer has.
         spec = importlib.util.find_spec("face_recognition_models")
         if spec is None or not spec.submodule_search_locations:
             raise MissingPeerError(
-                f"face_recognition_models is missing; {INSTALL['dlib']} and put peers-extra on PYTHONPATH"
+                f"face_recognition_models is missing: install it by `{INSTALL['dlib']}` and put peers-extra on PYTHONPATH"
             )
         model = Path(spec.submodule_search_locations[0]) / "models" / "shape_predictor_68_face_landmarks.dat"
         self._rectangle, self._predict = dlib.rectangle, dlib.shape_predictor(str(model))
@@ -175,7 +177,9 @@ class Mediapipe:
 
             face_mesh = solutions.face_mesh.FaceMesh
         except (ImportError, AttributeError) as error:
-            raise MissingPeerError(f"{error}; {INSTALL['mediapipe']} and put peers-extra on PYTHONPATH") from None
+            raise MissingPeerError(
+                f"{error}: install it by `{INSTALL['mediapipe']}` and put peers-extra on PYTHONPATH"
+            ) from None
         # Each photo for itself; that there is a face is known.
         self._mesh = face_mesh(static_image_mode=True, refine_landmarks=True, min_detection_confidence=0.1)
         self.scale, self.versions = scale, _versions("mediapipe")
@@ -255,7 +259,7 @@ def median_frame(boxes: Sequence[Box], rectangles: Sequence[Sequence[Box]]) -> t
     return float(dx), float(dy), float(scale)
 
 
-def eye_offsets(pred: Points, true: Points) -> Complex128[NDArray[np.complex128], " 68"]:
+def eye_offsets(pred: Points, true: Points) -> NDArray[np.complex128]:
     """How far each point is off on average, in a frame whose unit is the vector between the answered outer eye corners.
 
     Args:
@@ -263,18 +267,22 @@ def eye_offsets(pred: Points, true: Points) -> Complex128[NDArray[np.complex128]
         true: their points.
 
     Returns:
-        A complex number a point, for `moved_by_eyes`: x is its real part.
+        (68,) complex, for `moved_by_eyes`: x is the real part.
     """
     answered = np.isfinite(pred).all(axis=(1, 2))
-    p, t = pred[answered] @ [1, 1j], true[answered] @ [1, 1j]
+    p, t = _complex(pred[answered]), _complex(true[answered])
     return np.asarray(np.nanmean((t - p) / _eyes(p), axis=0))
 
 
-def moved_by_eyes(pred: Points, offsets: Complex128[NDArray[np.complex128], " 68"]) -> Points:
+def moved_by_eyes(pred: Points, offsets: NDArray[np.complex128]) -> Points:
     """Answers moved by `eye_offsets`: what is left of an error once the two mark the same places on average."""
-    p = pred @ [1, 1j]
+    p = _complex(pred)
     moved = p + offsets * _eyes(p)
     return np.stack((moved.real, moved.imag), axis=-1)
+
+
+def _complex(points: NDArray[np.float64]) -> NDArray[np.complex128]:
+    return np.asarray(points[..., 0] + 1j * points[..., 1], dtype=np.complex128)
 
 
 def _eyes(points: NDArray[np.complex128]) -> NDArray[np.complex128]:

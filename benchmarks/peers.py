@@ -49,7 +49,7 @@ def outside_scores(
     pred: Points, true: Points, boxes: Sequence[Box], schema: Schema, config: KeypointConfig
 ) -> tuple[dict[str, Any], Points]:
     """Scores of answers as evaluation makes them, and the answers; a photo without one counts by its box's centre."""
-    answered = np.isfinite(pred).all(axis=(1, 2))
+    answered = np.asarray(np.isfinite(pred).all(axis=(1, 2)))
     centres = np.array([box.centre for box in boxes])[:, None]
     filled = np.where(answered[:, None, None], pred, centres)
     normaliser = config.evaluate.normaliser or schema.default_normaliser
