@@ -3,6 +3,7 @@
 They are optional. `pip install --target` keeps what they need away from an environment whose versions they would change.
 """
 
+import copy
 import importlib.util
 from collections.abc import Sequence
 from importlib import metadata
@@ -18,7 +19,7 @@ from snellen.inference import Localiser
 
 __all__ = [
     "INSTALL", "MESH_TO_IBUG", "Dlib", "Mediapipe", "MissingPeerError", "Peer", "Trained",
-    "cut", "eye_offsets", "from_mesh", "median_frame", "moved_by_eyes", "placed", "relative",
+    "cut", "eye_offsets", "from_mesh", "largest_in", "median_frame", "moved_by_eyes", "placed", "relative",
 ]  # fmt: skip
 
 Photo = UInt8[NDArray[np.uint8], "h w 3"]
@@ -127,9 +128,8 @@ class Dlib:
             )
         model = Path(spec.submodule_search_locations[0]) / "models" / "shape_predictor_68_face_landmarks.dat"
         self._rectangle, self._predict = dlib.rectangle, dlib.shape_predictor(str(model))
-        detect = dlib.get_frontal_face_detector()
-        rectangles = [[_box_of(r) for r in detect(photo, 1)] for photo in photos]
-        self.frame = median_frame(boxes, rectangles)
+        self._detect, self._own = dlib.get_frontal_face_detector(), False
+        self.frame = median_frame(boxes, [self._rectangles(photo) for photo in photos])
         self.versions = _versions("dlib-bin", "face-recognition-models")
         self.note = (
             "trained by its authors on iBUG 300-W, which holds Helen: test photos may be among what it learned from; "
@@ -141,8 +141,19 @@ class Dlib:
         """See `Peer`; one photo after the other, there are no batches."""
         return np.stack([self._one(photo, box) for photo, box in zip(photos, boxes, strict=True)])
 
+    def detecting(self) -> "Dlib":
+        """The same with its own detector's rectangle where that finds the face of the box, as its users run it."""
+        other = copy.copy(self)
+        other._own = True
+        other.note += "; its own detector's rectangle where it finds the face"
+        return other
+
+    def _rectangles(self, photo: Photo) -> list[Box]:
+        return [_box_of(r) for r in self._detect(photo, 1)]
+
     def _one(self, photo: Photo, box: Box) -> NDArray[np.float64]:
-        left, top, right, bottom = (round(v) for v in placed(box, self.frame))
+        rectangle = largest_in(box, self._rectangles(photo)) if self._own else None
+        left, top, right, bottom = (round(v) for v in rectangle or placed(box, self.frame))
         shape = self._predict(photo, self._rectangle(left, top, right - 1, bottom - 1))
         # dlib counts pixels, whose centres are whole numbers.
         return np.array([(p.x + 0.5, p.y + 0.5) for p in shape.parts()])
@@ -239,20 +250,23 @@ def placed(box: Box, frame: tuple[float, float, float]) -> Box:
     return box.scaled(scale).shifted(dx * box.width, dy * box.width)
 
 
+def largest_in(box: Box, rectangles: Sequence[Box]) -> Box | None:
+    """The largest rectangle whose centre lies in a box; None where there is none."""
+    inside = [
+        r for r in rectangles
+        if box.left <= r.centre[0] <= box.right and box.top <= r.centre[1] <= box.bottom
+    ]  # fmt: skip
+    return max(inside, key=lambda r: r.width, default=None)
+
+
 def median_frame(boxes: Sequence[Box], rectangles: Sequence[Sequence[Box]]) -> tuple[float, float, float]:
-    """The median of `relative` over boxes, each with the rectangles of its photo of which the largest one in it counts.
+    """The median of `relative` over boxes, each with `largest_in` of its photo's rectangles.
 
     Raises:
         ValueError: where no rectangle's centre lies in its box.
     """
-    found = []
-    for box, candidates in zip(boxes, rectangles, strict=True):
-        inside = [
-            r for r in candidates
-            if box.left <= r.centre[0] <= box.right and box.top <= r.centre[1] <= box.bottom
-        ]  # fmt: skip
-        if inside:
-            found.append(relative(box, max(inside, key=lambda r: r.width)))
+    pairs = ((box, largest_in(box, candidates)) for box, candidates in zip(boxes, rectangles, strict=True))
+    found = [relative(box, rectangle) for box, rectangle in pairs if rectangle is not None]
     if not found:
         raise ValueError(f"the detector finds none of {len(boxes)} faces; give more photos to place its rectangles by")
     dx, dy, scale = np.median(np.array(found), axis=0)

@@ -132,7 +132,10 @@ def measure_accuracy(chosen: argparse.Namespace, networks: Networks, config: Key
             continue
         pred = peer.answer(photos, boxes)
         rows[name] = outside_row(peer, pred, true, boxes, data.schema, config)
-        if name == "mediapipe":
+        if isinstance(peer, Dlib):
+            own = peer.detecting()
+            rows["dlib-detecting"] = outside_row(own, own.answer(photos, boxes), true, boxes, data.schema, config)
+        if isinstance(peer, Mediapipe):
             offsets = eye_offsets(peer.answer(*taught[:2]), taught[2])
             note = f"each point moved, in the frame of the eyes, by its mean error on {len(taught[0])} training photos"
             moved = moved_by_eyes(pred, offsets)
@@ -207,7 +210,7 @@ def _command(chosen: argparse.Namespace, what: str) -> Callable[[str], str]:
     cores = f" --threads {chosen.threads} --rounds {chosen.rounds} --batch {chosen.batch}" if what == "speed" else ""
 
     def command(name: str) -> str:
-        peers = "snellen" if name == "snellen" else f"snellen {name.removesuffix('-moved')}"
+        peers = "snellen" if name == "snellen" else f"snellen {name.removesuffix('-moved').removesuffix('-detecting')}"
         return f"python benchmarks/peers.py --data DATA --measure {what} --peers {peers}{how}{cores}{settings}"
 
     return command
