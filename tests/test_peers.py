@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -148,3 +149,19 @@ def test_the_records_of_a_peer(scripts):
     assert [*gap.values, *gap.interval] == pytest.approx([8, 8, 8])
     assert ("peers/snellen", gap.metric) not in records
     assert all(r.pretrained and r.versions["theirs"] == "1.0" and "of theirs" in r.note for r in records.values())
+
+
+def test_every_scoring_of_test_photos_is_counted(scripts, tmp_path, monkeypatch):
+    peers, config = scripts[0], api.resolve("faces68-rcn", {"data.root": "some/faces68"})
+    outcomes = [({"nme": value, "normaliser": "inter-ocular"}, {}) for value in (0.03, 0.04)]
+    rows = {
+        "hrnet": peers.Row(outcomes, np.zeros(5), [1, 2], False, ""),
+        "dlib": peers.Row(outcomes[:1], np.zeros(5), [0], True, ""),
+    }
+    monkeypatch.chdir(tmp_path)
+    peers._count(rows, config, 5, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "test-evaluations.jsonl").read_text().splitlines()]
+    assert [(x["run"], x["seed"], x["value"]) for x in lines] == [
+        ("peers-hrnet", 1, 0.03), ("peers-hrnet", 2, 0.04), ("peers-dlib", 0, 0.03),
+    ]  # fmt: skip
+    assert {(x["metric"], x["data"], x["images"]) for x in lines} == {("nme / inter-ocular", "faces68", 5)}
