@@ -39,7 +39,7 @@ from snellen.inference.sources import expand
 from snellen.models import KeypointNet, create_model
 from snellen.training.runs import environment
 
-__all__ = ["measure", "stages"]
+__all__ = ["fresh", "measure", "stages"]
 
 
 def measure(
@@ -93,10 +93,8 @@ def _constant(value: float, height: int, width: int) -> float:
     return value
 
 
-def _fresh(recipe: str, folder: Path) -> Path:
-    """A folder as `train` leaves it, with drawn weights."""
-    config = api.resolve(recipe)
-    assert isinstance(config, KeypointConfig)
+def fresh(config: KeypointConfig) -> Localiser:
+    """A recipe's network with drawn weights, which take as long as trained ones."""
     from snellen.keypoints import get_schema
 
     schema = get_schema(config.data.schema or "ibug-68")
@@ -110,7 +108,14 @@ def _fresh(recipe: str, folder: Path) -> Path:
         "box": {"rule": config.data.box, "scale": config.data.box_scale},
         "decoder": {"method": "local", "window": 2, "radius": 2.5, "flip": config.evaluate.flip},
     }
-    return save_pretrained(Localiser(model, card), folder)
+    return Localiser(model, card)
+
+
+def _fresh(recipe: str, folder: Path) -> Path:
+    """A folder as `train` leaves it, with drawn weights."""
+    config = api.resolve(recipe)
+    assert isinstance(config, KeypointConfig)
+    return save_pretrained(fresh(config), folder)
 
 
 def _boxed(recipe: str, root: str, folder: Path) -> tuple[list[Path], Path]:

@@ -80,16 +80,21 @@ def _refuse_other_settings(folder: RunFolder, wanted: RunConfig) -> None:
         raise SystemExit(f"{folder.path} was trained with other settings ({', '.join(different)}); move it away first")
 
 
+def train_once(folder: RunFolder, recipe: str, overrides: dict[str, Any], seed: int) -> None:
+    """Train into a folder, go on with a run that stopped, or leave a finished one of equal settings as it is."""
+    if folder.finished:
+        _refuse_other_settings(folder, api.resolve(recipe, {**overrides, "seed": seed}))
+    elif folder.last_checkpoint.exists():
+        api.resume(folder.path)
+    else:
+        api.train(recipe, seed=seed, name=folder.path.name, out=str(folder.path.parent), **overrides)
+
+
 def one_seed(chosen: argparse.Namespace, overrides: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train (or resume, or take the finished run) and score; returns the scores and the run's circumstances."""
     folder = RunFolder(Path(chosen.runs) / _run(chosen.runs_of or chosen.record, seed))
-    if folder.finished and not chosen.runs_of:
-        _refuse_other_settings(folder, api.resolve(chosen.recipe, {**overrides, "seed": seed}))
-    if not folder.finished:
-        if folder.last_checkpoint.exists():
-            api.resume(folder.path)
-        else:
-            api.train(chosen.recipe, seed=seed, name=folder.path.name, out=str(folder.path.parent), **overrides)
+    if not (folder.finished and chosen.runs_of):
+        train_once(folder, chosen.recipe, overrides, seed)
     stored = folder / f"evaluation-{chosen.split}.json"
     asked = chosen.flip is not None or chosen.decoder is not None
     if stored.exists() and not asked and not chosen.runs_of:

@@ -23,7 +23,7 @@ from snellen.data import SPLITS
 from snellen.evaluation.joint import Conditions, parse_weight
 from snellen.training.runs import RunFolder, environment, write_atomically
 
-__all__ = ["evaluate_run", "report_run"]
+__all__ = ["count_test_look", "evaluate_run", "report_run"]
 
 
 def evaluate_run(
@@ -145,14 +145,7 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any], now: dict[str, Any]) -> None:
-    """Add a line to the ledger of test evaluations: how often a test was looked at is part of the result.
-
-    The ledger stands in results/ of the working directory where that is a checkout of snellen, else in the run's folder. Drawn
-    data is not counted: every seed of it is new.
-    """
-    project = Path("pyproject.toml")
-    checkout = project.is_file() and 'name = "snellen"' in project.read_text(encoding="utf-8")
-    ledger = Path("results") if checkout and Path("results").is_dir() else folder.path
+    """Count the scoring of a test split; drawn data is not counted: every seed of it is new."""
     metric, value = _headline(result)
     line: dict[str, Any] = {
         "date": now["date"],
@@ -166,8 +159,21 @@ def _count_test_look(folder: RunFolder, config: RunConfig, result: dict[str, Any
         **{key: result[key] for key in ("flip", "decoder", "occluded") if key in result},
         **({"denoiser": Path(result["denoiser"]["run"]).name} if "denoiser" in result else {}),
     }
+    count_test_look(line, elsewhere=folder.path)
+
+
+def count_test_look(line: Mapping[str, Any], *, elsewhere: Path) -> None:
+    """Add a line to the ledger of test evaluations: how often a test was looked at is part of the result.
+
+    Args:
+        line: JSON-able; date, commit, recipe, run, seed, metric, value and data at least.
+        elsewhere: folder of the ledger where the working directory is no checkout of snellen with results/.
+    """
+    project = Path("pyproject.toml")
+    checkout = project.is_file() and 'name = "snellen"' in project.read_text(encoding="utf-8")
+    ledger = Path("results") if checkout and Path("results").is_dir() else elsewhere
     with (ledger / "test-evaluations.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(dict(line)) + "\n")
 
 
 def report_run(run: str | Path, *, split: str = "") -> Path:
