@@ -7,7 +7,7 @@ import fnmatch
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from snellen.config import RunConfig, override
 
@@ -312,6 +312,7 @@ def convert(
     target_origin: float | None = None,
     root: str | None = None,
     scale_unit: float = 1.0,
+    on_error: Literal["raise", "skip"] = "skip",
 ) -> dict[str, Any]:
     """Convert annotations from one format to another.
 
@@ -325,9 +326,10 @@ def convert(
         target_origin: likewise for the target.
         root: folder of the images; by default where the format has them.
         scale_unit: for TPS, millimetres in the unit of SCALE.
+        on_error: what a broken picture does whose size the target needs: "skip" leaves it out, "raise" stops.
 
     Returns:
-        images and objects (numbers), root (what the images' names are relative to), lost (sentences on what was left out).
+        images and objects (numbers read), root (what the images' names are relative to), lost (sentences on what was left out).
 
     Raises:
         AnnotationError: one sentence on what to change; nothing has been written then.
@@ -344,6 +346,7 @@ def convert(
         target_origin=target_origin,
         root=root,
         scale_unit=scale_unit,
+        on_error=on_error,
     )
 
 

@@ -209,6 +209,9 @@ def _data_verbs(verbs: Any) -> None:
     convert.add_argument("target", metavar="OUT", help="new file or folder")
     convert.add_argument("--to", required=True, help="format to write, e.g. coco")
     convert.add_argument("--to-origin", type=float, help="coordinate that OUT gives the centre of the top-left pixel")
+    convert.add_argument(
+        "--on-error", choices=("raise", "skip"), default="skip", help="what a picture does whose size cannot be read"
+    )
     for verb in (check, convert):
         verb.add_argument("--format", default="auto", help="format to read; by default recognised")
         verb.add_argument("--schema", help="name of a built-in schema; by default the file names the points")
@@ -224,7 +227,14 @@ def _run_data_verb(chosen: argparse.Namespace) -> int:
 
     common = {name: getattr(chosen, name) for name in ("format", "schema", "origin", "root", "scale_unit")}
     if chosen.verb == "convert":
-        done = api.convert(chosen.source, chosen.target, chosen.to, target_origin=chosen.to_origin, **common)
+        done = api.convert(
+            chosen.source,
+            chosen.target,
+            chosen.to,
+            target_origin=chosen.to_origin,
+            on_error=chosen.on_error,
+            **common,
+        )
         print(
             f"{done['target']}: {done['images']:,} images, {done['objects']:,} objects, from {done['format']} to {done['to']}"
         )

@@ -20,7 +20,7 @@ def is_dicom(source: str | Path | bytes) -> bool:
     try:
         with open(source, "rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
+    except (OSError, ValueError):  # also what is no name of a file
         return False
 
 

@@ -127,11 +127,20 @@ def _open(source: str | Path | bytes, name: str, max_pixels: int) -> Image.Image
         size = len(source)
     else:
         path = Path(source)
-        if path.is_dir():
-            raise ImageError(f"{name} is a folder, not an image; give the path of a picture")
-        if not path.exists():
-            raise ImageError(f"{name} does not exist; check the path")
-        size = path.stat().st_size
+        try:
+            if path.is_dir():
+                raise ImageError(f"{name} is a folder, not an image; give the path of a picture")
+            if not path.exists():
+                raise ImageError(f"{name} does not exist; check the path")
+            size = path.stat().st_size
+        except ImageError:
+            raise
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # a folder that may not be entered; no name of a file (too long, null byte)
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"{name!r} cannot be looked up ({reason}); check the path") from None
     if size == 0:
         raise ImageError(f"{name} is empty (0 bytes); copy the file again or leave it out")
     try:

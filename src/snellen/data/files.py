@@ -70,6 +70,7 @@ class AnnotatedImages:
         self._cache: dict[str, Tensor] = {}
         self._room = cache_mb * 1_000_000
         self.skipped: list[str] = list(skipped)
+        self._told = 0  # how many of them a warning counted
         kept, pixels = [], 0
         for annotation in annotations:
             try:
@@ -97,7 +98,8 @@ class AnnotatedImages:
         self.skipped.append(sentence)
 
     def _keep(self, annotations: list[Annotation]) -> None:
-        if self.skipped:
+        if len(self.skipped) > self._told:
+            self._told = len(self.skipped)
             log.warning("skipped %d files that cannot be read, the first: %s", len(self.skipped), self.skipped[0])
         if not annotations:
             raise DataError(f"{self.source}: no usable image is left; check the root folder {self.root}")

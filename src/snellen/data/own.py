@@ -176,7 +176,7 @@ def refuse_wrong_unit(images: AnnotatedImages) -> None:
     """Refuse points that cannot be pixels of their images.
 
     Raises:
-        DataError: where all positions are shares of the image, or most points lie outside of their image.
+        DataError: where there is no position, all are shares of the image, or most points lie outside of their image.
     """
     outside = total = 0
     largest = 0.0
@@ -187,7 +187,11 @@ def refuse_wrong_unit(images: AnnotatedImages) -> None:
         outside += int(((xy < -1) | (xy > (width + 1, height + 1))).any(axis=1).sum())
         total += len(xy)
         largest = max(largest, float(np.abs(xy).max(initial=0)))
-    if total and largest <= 2 and min(min(size) for size in images.sizes.values()) > 4:
+    if not total:
+        raise DataError(
+            f"{images.source}: none of {len(images):,} objects has a labelled point; fill in the coordinates"
+        )
+    if largest <= 2 and min(min(size) for size in images.sizes.values()) > 4:
         raise DataError(
             f"{images.source}: no coordinate is above {largest:g}; these are shares of the image's size, give pixels"
         )

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from snellen.config import ConfigError
 from snellen.data.own import with_schema
@@ -117,11 +117,12 @@ def convert_path(
     target_origin: float | None = None,
     root: str | None = None,
     scale_unit: float = 1.0,
+    on_error: Literal["raise", "skip"] = "skip",
 ) -> dict[str, Any]:
     """See `snellen.api.convert`."""
     find_format(to)
     found = _read(Path(source), format, schema, origin, root, scale_unit)
-    lost = write_points(found.labels, target, to, origin=target_origin)
+    lost = write_points(found.labels, target, to, origin=target_origin, on_error=on_error)
     left_out = [*found.labels.notes, *found.labels.broken.values()]
     return {
         "source": str(source),

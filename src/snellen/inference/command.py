@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from snellen.config import ConfigError, nearest
+from snellen.config import ConfigError
 from snellen.geometry import Box
 from snellen.images import MAX_PIXELS, ImageError
 from snellen.inference.annotate import annotate, drawing_name
@@ -18,7 +18,7 @@ from snellen.inference.journal import Journal
 from snellen.inference.loading import Loaded, load, load_finder
 from snellen.inference.localiser import Localiser
 from snellen.inference.other_tasks import answer_files
-from snellen.inference.outputs import TABLES, entry, format_names, write_labels, write_points_table, write_rows
+from snellen.inference.outputs import TABLES, entry, refuse_unwritable, write_labels, write_points_table, write_rows
 from snellen.inference.point_finder import PointFinder
 from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
@@ -117,7 +117,9 @@ def predict_files(
     """
     chosen, out = options or Options(), Path(out)
     if out.is_dir():
-        raise ConfigError(f"{out} is a folder; --out is the file to write")
+        raise ConfigError(
+            f"{out} is a folder; give --out the name of a new file (a new folder, where the format is one)"
+        )
     if out.exists() and not chosen.overwrite:
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
     sources = expand(files)
@@ -125,11 +127,7 @@ def predict_files(
     task = {"model": _fingerprint(Path(run), model), "task": model.card.get("task", "keypoints")}
     task |= {name: str(getattr(chosen, name)) for name in ("boxes", "locator", "flip", "every", "draw")}
     if isinstance(model, PointFinder):
-        if chosen.to not in format_names():
-            known = format_names()
-            raise ConfigError(
-                f"there is no format {chosen.to!r}{nearest(chosen.to, known)}; --to is one of {', '.join(known)}"
-            )
+        refuse_unwritable(chosen.to, model.schema, [f"{s.name}#0" if s.video else s.name for s in sources])
         _set_flip(model, chosen.flip)
         model.reader = replace(model.reader, max_pixels=chosen.max_pixels)
         with Journal(out, task, restart=chosen.restart) as journal:
@@ -290,6 +288,8 @@ def _write_points(out: Path, journal: Journal, model: PointFinder, chosen: Optio
             origin=chosen.origin,
         )
         return []
-    if out.exists():  # the formats' writers replace nothing
-        out.unlink()
+    if not any("xy" in answer for answer in journal.answers()):
+        first = next((answer["error"] for answer in journal.answers()), "there are none")
+        journal.finish()  # so that the same call looks at the files again
+        raise ConfigError(f"{out} is not written, as no picture could be read: {first}")
     return write_labels(out, journal.answers(), model.schema, kind=chosen.to, minimum=chosen.min_confidence)

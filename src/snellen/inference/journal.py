@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen.config import ConfigError
+from snellen.config.writing import writing
 
 __all__ = ["Journal"]
 
@@ -34,6 +35,7 @@ class Journal:
     def __init__(self, out: Path, task: dict[str, Any], *, restart: bool = False) -> None:
         self.out, self.path = out, out.with_name(out.name + ".part")
         self._synced = time.monotonic()
+        self._answered = False
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             if restart:
@@ -61,27 +63,36 @@ class Journal:
                         "or choose another --out"
                     )
                 whole += len(line)
+                self._answered = number > 0
         os.truncate(self.path, whole)
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            with writing(self.path):
+                self._file.close()
+        finally:
+            if not self._answered:  # nothing to go on with: a call with other settings may begin
+                self.path.unlink(missing_ok=True)
 
     def _append(self, values: dict[str, Any]) -> None:
-        self._file.write(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        with writing(self.path):
+            self._file.write(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
     def append(self, values: dict[str, Any]) -> None:
         """Add an answer."""
         self._append(values)
+        self._answered = True
         if time.monotonic() - self._synced > _SYNC:
             self.sync()
 
     def sync(self) -> None:
         """Bring everything to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
     def answers(self) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from snellen.config import ConfigError
+from snellen.config import ConfigError, nearest
 from snellen.inference.classifier import Classifier
 from snellen.inference.enlarger import Enlarger
 from snellen.inference.exported import ExportedFinder, load_exported
@@ -20,12 +20,15 @@ from snellen.inference.segmenter import Segmenter
 from snellen.inference.structure import StructureModel, refuse_other_points
 from snellen.models import ClassNet, Denoiser, GazeNet, JointNet, LabelNet, SuperResolver, create_model
 from snellen.models.shipped import modern_choices, shipped_folder, shipped_names
+from snellen.training.initial import is_pickle
 
 __all__ = ["Loaded", "load", "load_denoiser", "load_finder", "load_joint", "load_localiser", "say_terms"]
 
 log = logging.getLogger("snellen")
 
 Loaded = Localiser | ExportedFinder | Classifier | Segmenter | Enlarger | Gazer | StructureModel
+# What a card that is none, or weights of another network, raise.
+_UNFIT = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 # Whose terms were said already.
 _SAID: set[tuple[str, str]] = set()
 
@@ -61,7 +64,8 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
         raise ConfigError(
             f"{folder} is a run that is not finished; go on with: snellen train --resume {folder}"
             if unfinished
-            else f"{folder} is not a run folder (it has no model.json); give the folder that train wrote"
+            else f"{folder} is not a run folder (it has no model.json){nearest(str(path), shipped_names())}; give the folder "
+            "that train wrote"
         )
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
@@ -71,18 +75,31 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
         model = create_model(card["model"]["name"], load_pretrained=False, **choices)
         model.load_state_dict(weights)
     except SafetensorError as error:
-        if _is_pickle(weights_file):
+        if is_pickle(weights_file):
             raise ConfigError(
                 f"{weights_file} is a pickle with another name, not a safetensors file; pickles are never read, save it with "
                 "safetensors"
             ) from None
         raise ConfigError(f"{weights_file} is not a safetensors file ({error}); copy it again") from None
-    except (json.JSONDecodeError, KeyError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen") from None
-    say_terms(folder, card)
+    except _UNFIT as error:
+        raise _refusal(folder, error) from None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)
+    try:
+        loaded = _of_kind(model, card)
+    except _UNFIT as error:
+        raise _refusal(folder, error) from None
+    say_terms(folder, card)
+    return loaded
+
+
+def _refusal(folder: Path, error: Exception) -> ConfigError:
+    first = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen")
+
+
+def _of_kind(model: torch.nn.Module, card: dict[str, Any]) -> Loaded:
+    """What uses a model of this kind on images."""
     if isinstance(model, ClassNet):
         return Classifier(model, card)
     if isinstance(model, SuperResolver):
@@ -92,12 +109,6 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
     if isinstance(model, Denoiser):
         return StructureModel(model, card)
     return Segmenter(model, card) if isinstance(model, LabelNet) else Localiser(model, card)
-
-
-def _is_pickle(file: Path) -> bool:
-    """Whether what is no safetensors file looks as torch.save or pickle write it."""
-    start = file.read_bytes()[:4]
-    return start[:1] == b"\x80" or start == b"PK\x03\x04"
 
 
 def say_terms(path: Path, card: dict[str, Any]) -> None:

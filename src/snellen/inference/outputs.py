@@ -9,18 +9,20 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snellen.config import ConfigError, nearest
+from snellen.config.writing import writing
 from snellen.geometry import Box
 from snellen.inference.stream import Found
 from snellen.keypoints import Keypoints, Schema
+from snellen.keypoints.formats import FORMATS, LabelledImage, LabelledObject, PointLabels, write_points
 
-__all__ = ["TABLES", "entry", "format_names", "write_labels", "write_points_table", "write_rows"]
+__all__ = ["TABLES", "entry", "format_names", "refuse_unwritable", "write_labels", "write_points_table", "write_rows"]
 
 #: What is written here; all other formats are those of `snellen.keypoints.formats`.
 TABLES = ("csv", "jsonl")
@@ -89,9 +91,7 @@ def write_rows(out: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
 
 def format_names() -> list[str]:
     """What `--to` may be."""
-    from snellen.keypoints import formats
-
-    return [*TABLES, *(name for name in getattr(formats, "FORMATS", ()) if name not in TABLES)]
+    return [*TABLES, *(name for name in FORMATS if name not in TABLES)]
 
 
 def write_labels(
@@ -99,19 +99,13 @@ def write_labels(
 ) -> list[str]:
     """Write answers in an annotation format, with its own origin and axes; returns sentences on what it cannot hold.
 
-    The objects of a picture (`FILE#2` is its second) are brought together; scores are not part of annotations.
+    The objects of a picture (`FILE#2` is its second) are brought together; scores are not part of annotations. A file `out`
+    is replaced. Names of pictures are those of the answers, or relative to the pictures' folder where the format wants it so.
 
     Raises:
-        ConfigError: for an unknown format.
+        AnnotationError: where the answers cannot be written in that format.
     """
-    from snellen.keypoints import formats
-
-    write: Callable[..., list[str]] | None = getattr(formats, "write_points", None)
-    if kind not in format_names() or write is None:
-        known = format_names()
-        raise ConfigError(f"there is no format {kind!r}{nearest(kind, known)}; --to is one of {', '.join(known)}")
-    module: Any = formats
-    pictures: dict[str, list[Any]] = {}
+    pictures: dict[str, list[LabelledObject]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for answer in answers:
         if "error" in answer:
@@ -119,10 +113,59 @@ def write_labels(
         file = answer.get("picture", answer["file"])
         visible = np.full(len(schema), 2)
         points = Keypoints(np.array(answer["xy"]), visible, schema, np.array(answer["score"])).confident(minimum)
-        pictures.setdefault(file, []).append(module.LabelledObject(points, Box(*answer["box"])))
+        pictures.setdefault(file, []).append(LabelledObject(points, Box(*answer["box"])))
         sizes[file] = (answer["size"][0], answer["size"][1])
-    images = [module.LabelledImage(Path(f).as_posix(), tuple(o), sizes[f]) for f, o in pictures.items()]
-    return write(module.PointLabels(schema, tuple(images), Path(), out), out, kind)
+    names, notes = _names(list(pictures), kind)
+    images = tuple(LabelledImage(n, tuple(pictures[f]), sizes[f]) for f, n in zip(pictures, names, strict=True))
+    target = out.with_name(f".{out.name}.{os.getpid()}.new") if out.exists() else out
+    lost = write_points(PointLabels(schema, images, Path(), out), target, kind)
+    if target != out:
+        with writing(out):
+            os.replace(target, out)
+    return [*notes, *lost]
+
+
+def refuse_unwritable(kind: str, schema: Schema, files: Sequence[str]) -> None:
+    """Find out before the work whether answers can be written: a format may want five points, or names without blanks.
+
+    Args:
+        kind: the format; those of `TABLES` hold everything.
+        schema: the points that will be found.
+        files: names of the pictures; of a video one frame's.
+
+    Raises:
+        ConfigError: for an unknown format.
+        AnnotationError: where the answers could not be written.
+    """
+    known = format_names()
+    if kind not in known:
+        raise ConfigError(f"there is no format {kind!r}{nearest(kind, known)}; --to is one of {', '.join(known)}")
+    if kind in TABLES:
+        return
+    points = Keypoints.visible(np.full((len(schema), 2), 0.5), schema)
+    images = tuple(LabelledImage(name, (LabelledObject(points),), (1, 1)) for name in _names(files, kind)[0])
+    FORMATS[kind].write(PointLabels(schema, images, Path(), Path(kind)), kind)
+
+
+def _names(files: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
+    """What a format calls the pictures, and sentences on that.
+
+    Formats with a file a picture, and DeepLabCut, name pictures from the folder that holds them all. A frame of a video is no
+    file yet: its name gets an ending, so that the frames of a video are told apart.
+    """
+    names = [Path(file).as_posix() for file in files]
+    if kind != "dlc" and not FORMATS[kind].folder:
+        return names, []
+    notes = []
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
+        paths = [os.path.abspath(name) for name in names]
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+        names = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+        notes.append(f"{kind}: names of pictures are relative to {folder}")
+    if any("#" in Path(name).suffix for name in names):
+        names = [f"{name}.png" if "#" in Path(name).suffix else name for name in names]
+        notes.append(f"{kind}: frames of videos are called VIDEO#FRAME.png; save them under these names")
+    return names, notes
 
 
 def _chain(header: list[str], rows: Iterable[list[Any]]) -> Iterator[list[Any]]:
@@ -138,12 +181,13 @@ def _row(cells: Iterable[Any]) -> str:
 
 def _write(out: Path, lines: Iterable[str]) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            for line in lines:
-                file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(out):
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                for line in lines:
+                    file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)

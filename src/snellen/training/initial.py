@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snellen.config import ConfigError, nearest
 from snellen.models.shipped import shipped_folder, shipped_names
 
-__all__ = ["inherited_terms", "load_matching", "start_from"]
+__all__ = ["inherited_terms", "is_pickle", "load_matching", "start_from"]
 
 log = logging.getLogger("snellen")
 
@@ -58,6 +58,10 @@ def start_from(model: nn.Module, init: str) -> None:
     try:
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
+        if isinstance(error, SafetensorError) and is_pickle(file):
+            raise ConfigError(
+                f"{file} is a pickle with another name; pickles are never read, save it with safetensors"
+            ) from None
         raise ConfigError(f"{file} cannot be read ({error}); copy it again or train without --init") from None
     table = load_matching(model, weights)
     if not any(loaded for _, loaded, _ in table):
@@ -70,6 +74,13 @@ def start_from(model: nn.Module, init: str) -> None:
     terms = _card(folder).get("terms", "")
     if terms:
         log.warning("%s: %s", init, terms)
+
+
+def is_pickle(file: Path) -> bool:
+    """Whether what is no safetensors file looks as torch.save or pickle write it."""
+    with file.open("rb") as opened:
+        start = opened.read(4)
+    return start[:1] == b"\x80" or start == b"PK\x03\x04"
 
 
 def inherited_terms(init: str, own: str) -> str:

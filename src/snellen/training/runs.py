@@ -25,6 +25,7 @@ import torch
 import yaml
 
 from snellen.config import ConfigError, RunConfig, from_dict, to_dict
+from snellen.config.writing import writing
 
 __all__ = ["RunFolder", "environment", "write_atomically"]
 
@@ -33,11 +34,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name and rename it, so that readers see the old or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        try:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _positions(labels: PointLabels, pictures: dict[str, Picture]) -> list[Findin
         outside += [image.file] if beyond.any() else []
         total, out, out_mirrored = total + len(xy), out + int(beyond.sum()), out_mirrored + int(mirrored.sum())
         largest = max(largest, float(np.abs(xy).max(initial=0)))
-    if largest <= 2:
+    if total and largest <= 2:
         return [
             Finding("unit", "error", f"no coordinate is above {largest:g}: these are shares of the size, give pixels")
         ]

@@ -28,7 +28,7 @@ from snellen.keypoints.formats.reading import Collector, finite, point, shortest
 from snellen.keypoints.formats.table import _MISSING, rows_of
 from snellen.keypoints.schema import Schema
 
-__all__ = ["dlc_files", "read_deeplabcut", "write_deeplabcut"]
+__all__ = ["dlc_files", "read_deeplabcut", "refuse_h5", "write_deeplabcut"]
 
 
 def dlc_files(folder: Path) -> list[Path]:
@@ -38,6 +38,22 @@ def dlc_files(folder: Path) -> list[Path]:
         if found:
             return found
     return []
+
+
+def refuse_h5(path: Path) -> None:
+    """Refuse a file of DeepLabCut in HDF5, or a folder that holds its labels in nothing else, and say how to get the CSV.
+
+    Raises:
+        AnnotationError: one sentence with the command.
+    """
+    patterns = ("labeled-data/*/*.h5", "*/CollectedData_*.h5", "*.h5")
+    found = [path] if path.suffix.lower() == ".h5" else [f for p in patterns for f in sorted(path.glob(p))]
+    if found:
+        file = found[0]
+        raise AnnotationError(
+            f"{file} is HDF5, which is not read; where DeepLabCut is installed write the CSV beside it, with: python -c "
+            f"\"import pandas; pandas.read_hdf(r'{file}').to_csv(r'{file.with_suffix('.csv')}')\""
+        )
 
 
 def read_deeplabcut(
@@ -56,7 +72,8 @@ def read_deeplabcut(
     """
     path = Path(path)
     files = dlc_files(path) if path.is_dir() else [path]
-    if not files:
+    if not files or path.suffix.lower() == ".h5":
+        refuse_h5(path)
         raise AnnotationError(f"{path} holds no CollectedData_*.csv; give a project's folder or one of its CSV files")
     collector = Collector(path, schema, Path(root) if root is not None else _project(files[0]))
     for file in files:
@@ -105,7 +122,9 @@ def _read_file(file: Path, collector: Collector, origin: float) -> None:
         objects: dict[str, dict[str, tuple[float, float, int]]] = {}
         for (animal, part), columns in places.items():
             x, y = cells[columns["x"]], cells[columns["y"]]
-            if x.lower() not in _MISSING and y.lower() not in _MISSING:
+            if (x.lower() in _MISSING) != (y.lower() in _MISSING):
+                collector.half.append(f"{part} in row {row}")
+            elif x.lower() not in _MISSING:
                 objects.setdefault(animal, {})[part] = point(finite(place, x), finite(place, y), origin)
         for animal, points in objects.items():
             collector.add(frame, points, place, id=animal, row=row, source=str(file))

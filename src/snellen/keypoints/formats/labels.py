@@ -6,7 +6,7 @@ top-left corner of the image at (0, 0). A format's own origin and axes end at it
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from snellen.geometry import Box
@@ -135,7 +135,11 @@ class PointLabels:
         Raises:
             AnnotationError: where neither knows.
         """
-        return image.size or file_size(self.root, image.file, str(self.source))
+        if image.size:
+            return image.size
+        first = image.objects[0] if image.objects else None
+        place = str((first.source if first else "") or self.source)
+        return file_size(self.root, image.file, f"{place}, row {first.row}" if first and first.row else place)
 
 
 def file_size(root: Path, file: str, place: str) -> tuple[int, int]:
@@ -146,6 +150,24 @@ def file_size(root: Path, file: str, place: str) -> tuple[int, int]:
         raise AnnotationError(
             f"{place}: the size of the image is needed to place its points, and {error}; name its folder with --root"
         ) from None
+
+
+def with_sizes(labels: PointLabels) -> tuple[PointLabels, list[str]]:
+    """The labels of all images whose size is known or can be read, sizes filled in, and a sentence on each other one.
+
+    Raises:
+        AnnotationError: where no image is left.
+    """
+    kept, sentences = [], []
+    for image in labels.images:
+        try:
+            kept.append(replace(image, size=labels.size_of(image)))
+        except AnnotationError as error:
+            sentences.append(f"{image.file} is left out: {error}")
+            first = error
+    if not kept:
+        raise first
+    return replace(labels, images=tuple(kept)), sentences
 
 
 def from_annotations(

@@ -5,16 +5,18 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from snellen.config.writing import writing
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.coco import read_coco, write_coco
 from snellen.keypoints.formats.cvat import read_cvat, write_cvat
-from snellen.keypoints.formats.deeplabcut import dlc_files, read_deeplabcut, write_deeplabcut
+from snellen.keypoints.formats.deeplabcut import dlc_files, read_deeplabcut, refuse_h5, write_deeplabcut
 from snellen.keypoints.formats.label_studio import read_label_studio, write_label_studio
 from snellen.keypoints.formats.labelme import read_labelme, write_labelme
-from snellen.keypoints.formats.labels import PointLabels
+from snellen.keypoints.formats.labels import PointLabels, with_sizes
 from snellen.keypoints.formats.long_table import looks_long, read_long_csv, write_long_csv
 from snellen.keypoints.formats.losses import what_is_lost
 from snellen.keypoints.formats.mtfl import read_mtfl_list, write_mtfl
@@ -49,6 +51,11 @@ class Format:
     ending: str
     folder: bool = False
 
+    @property
+    def sized(self) -> bool:
+        """Whether writing needs the size of every image: it is part of the file, or y counts from below."""
+        return "sizes" in self.holds or self.name == "tps"
+
 
 def _format(name: str, read: Callable[..., PointLabels], write: Callable[..., dict[str, bytes]], origin: float,
             holds: str, ending: str, folder: bool = False) -> Format:  # fmt: skip
@@ -66,7 +73,7 @@ FORMATS: Mapping[str, Format] = {
         _format("csv-long", read_long_csv, write_long_csv, 0.0,
                 "names order occluded unlabelled blank several ids words scales splits groups", ".csv"),
         _format("dlc", read_deeplabcut, write_deeplabcut, 0.0, "names order unlabelled several empty ids words", ".csv"),
-        _format("tps", read_tps, write_tps, 0.5, "unlabelled blank several ids words scales extras", ".tps"),
+        _format("tps", read_tps, write_tps, 0.5, "unlabelled blank several ids words scales extras classes", ".tps"),
         _format("pts", read_pts_tree, write_pts, 1.0, "", "", folder=True),
         _format("mtfl", read_mtfl_list, write_mtfl, 0.0, "unlabelled blank several", ".txt"),
         _format("labelme", read_labelme, write_labelme, 0.5,
@@ -74,7 +81,7 @@ FORMATS: Mapping[str, Format] = {
         _format("cvat", read_cvat, write_cvat, 0.5,
                 "names order occluded unlabelled blank several empty boxes ids sizes splits", ".xml"),
         _format("yolo", read_yolo, write_yolo, 0.5,
-                "names order swaps occluded unlabelled blank several empty boxes sizes splits", "", folder=True),
+                "names order swaps occluded unlabelled blank several empty boxes sizes splits classes", "", folder=True),
         _format("label-studio", read_label_studio, write_label_studio, 0.5,
                 "names unlabelled several empty boxes ids words sizes", ".json"),
     )
@@ -113,6 +120,8 @@ def _recognise_file(path: Path) -> str | None:
     ending = path.suffix.lower()
     if ending in (".tps", ".pts"):
         return ending[1:]
+    if ending == ".h5":
+        refuse_h5(path)
     if ending not in (".csv", ".tsv", ".txt", ".json", ".xml", ".yaml", ".yml"):
         return None
     with path.open("rb") as file:
@@ -144,7 +153,7 @@ def _recognise_folder(folder: Path) -> tuple[str, Path]:
         return "mtfl", folder
     found: dict[Path, str] = {}
     for file in sorted(folder.iterdir()):
-        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() != ".pts":
+        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in (".pts", ".h5"):
             name = _recognise_file(file)
             if name is not None:
                 found[file] = name
@@ -162,6 +171,7 @@ def _recognise_folder(folder: Path) -> tuple[str, Path]:
     nested = next((file for file in folder.rglob("*.json") if _recognise_file(file) == "labelme"), None)
     if nested is not None:
         return "labelme", folder
+    refuse_h5(folder)
     raise AnnotationError(
         f"{folder} holds no annotations that are recognised; name the file and its format, one of {', '.join(FORMATS)}"
     )
@@ -199,7 +209,14 @@ def read_points(
     return chosen.read(path, schema=schema, root=root, **options)
 
 
-def write_points(labels: PointLabels, path: str | Path, format: str, *, origin: float | None = None) -> list[str]:
+def write_points(
+    labels: PointLabels,
+    path: str | Path,
+    format: str,
+    *,
+    origin: float | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> list[str]:
     """Write annotations in a format: a file, or a folder of files, that does not exist yet.
 
     It appears whole or not at all: it is written under another name first. Pictures are not copied.
@@ -209,38 +226,47 @@ def write_points(labels: PointLabels, path: str | Path, format: str, *, origin: 
         path: the new file or folder.
         format: one of `FORMATS`.
         origin: coordinate that the file shall give the centre of the top-left pixel; by default the format's own.
+        on_error: what a picture does whose size the format needs and whose file cannot be read: "raise" stops, "skip" leaves
+            it out.
 
     Returns:
-        Sentences on what the format cannot hold.
+        Sentences on what the format cannot hold, and on pictures left out.
 
     Raises:
         AnnotationError: where `path` exists, or the labels cannot be written in that format.
+        OSError: where the disk is full or the folder cannot be written to; it names `path`.
     """
     chosen, path = find_format(format), Path(path)
     if path.exists():
         raise AnnotationError(f"{path} exists; give the name of a new {'folder' if chosen.folder else 'file'}")
-    files = chosen.write(labels, path.name, **({} if origin is None else {"origin": origin}))
-    lost = what_is_lost(labels, chosen.name, chosen.holds)
+    sized, left_out = with_sizes(labels) if chosen.sized and on_error == "skip" else (labels, [])
+    kept = {image.file for image in sized.images}
+    labels = replace(labels, images=tuple(image for image in labels.images if image.file in kept))
+    files = chosen.write(sized, path.name, **({} if origin is None else {"origin": origin}))
+    lost = [*left_out, *what_is_lost(labels, chosen.name, chosen.holds)]
     if not files:
         raise AnnotationError(f"nothing of {labels.source} can be written as {chosen.name}: {'; '.join(lost)}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if chosen.folder:
-            for name, content in files.items():
-                target = temporary / name
-                if not target.resolve().is_relative_to(temporary.resolve()):
-                    raise AnnotationError(
-                        f"{name} lies outside of {path}; move the picture into the folder of the others"
-                    )
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-        else:
-            temporary.write_bytes(files[path.name])
-        os.replace(temporary, path)
-    except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        temporary.unlink(missing_ok=True)
-        raise
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if chosen.folder:
+                _write_folder(files, temporary, path)
+            else:
+                temporary.write_bytes(files[path.name])
+            os.replace(temporary, path)
+        except BaseException:
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            temporary.unlink(missing_ok=True)
+            raise
     return lost
+
+
+def _write_folder(files: Mapping[str, bytes], temporary: Path, path: Path) -> None:
+    for name, content in files.items():
+        target = temporary / name
+        if not target.resolve().is_relative_to(temporary.resolve()):
+            raise AnnotationError(f"{name} lies outside of {path}; move the picture into the folder of the others")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)

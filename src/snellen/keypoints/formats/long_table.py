@@ -80,8 +80,11 @@ def read_long_csv(
                 "image different ids in a column id"
             )
         code = _visibility(place, values.get("visibility", ""))
-        if values["x"].lower() in _MISSING or values["y"].lower() in _MISSING:
+        absent = [values[c].lower() in _MISSING for c in "xy"]
+        if any(absent):
             code = 0
+        if any(absent) and not all(absent):
+            collector.half.append(f"{values['point']} in row {row}")
         x, y = (finite(place, values[c]) if code else 0.0 for c in "xy")
         points[values["point"]] = point(x, y, origin, code)
     for key, points in objects.items():

@@ -25,8 +25,13 @@ FEATURES = {
     "sizes": "{n} sizes of images are left out; they are read from the pictures",
     "splits": "{n} images lose their split (train, val or test)",
     "groups": "{n} images lose their group",
+    "classes": "{n} objects lose their class",
     "extras": "{n} further values of objects are left out",
 }
+
+
+#: The further values that say which class an object is of: its number in YOLO's files, and its name there.
+CLASS = frozenset({"class", "class name"})
 
 
 def what_is_lost(labels: PointLabels, name: str, holds: frozenset[str]) -> list[str]:
@@ -60,6 +65,7 @@ def what_is_lost(labels: PointLabels, name: str, holds: frozenset[str]) -> list[
         "sizes": sum(image.size is not None for image in labels.images),
         "splits": sum(bool(image.split) for image in labels.images),
         "groups": sum(bool(image.group) for image in labels.images),
-        "extras": sum(len(item.extra) for item in objects),
+        "classes": sum("class" in item.extra for item in objects),
+        "extras": sum(len(item.extra.keys() - CLASS) for item in objects),
     }
     return [f"{name}: {FEATURES[key].format(n=n)}" for key, n in counts.items() if n and key not in holds]

@@ -56,6 +56,10 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0) -> list[Annotation]:
             raise AnnotationError(
                 f"{path}, row {row}: {' '.join(fields[1 : 1 + 2 * _POINTS])!r} are not ten numbers; correct the row"
             ) from None
+        if np.isinf(numbers).any():
+            raise AnnotationError(
+                f"{path}, row {row}: a coordinate is infinite; correct it, or write nan where it is not known"
+            )
         xy = np.stack((numbers[:_POINTS], numbers[_POINTS:]), axis=1) - origin + 0.5
         annotations.append(Annotation(fields[0].replace("\\", "/"), Keypoints.visible(xy, schema), row))
     if not annotations:

@@ -16,7 +16,7 @@ from snellen.keypoints.formats.labels import LabelledImage, LabelledObject, Poin
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
-__all__ = ["Collector", "Named", "finite", "numbered", "read_json", "read_text", "shortest"]
+__all__ = ["Collector", "Named", "finite", "half_points", "numbered", "read_json", "read_text", "shortest"]
 
 #: The points of an object by name: x and y in the library's convention, and COCO's visibility.
 Named = Mapping[str, tuple[float, float, int]]
@@ -27,7 +27,11 @@ def read_text(path: Path, what: str) -> str:
     if not path.is_file():
         raise AnnotationError(f"{path} does not exist; give the path of {what}")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            row = text[: text.index("\0")].count("\n") + 1
+            raise AnnotationError(f"{path}, row {row}: there is a null byte, so this is no text; export the file again")
+        return text
     except UnicodeDecodeError:
         raise AnnotationError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
@@ -62,6 +66,14 @@ def finite(place: str, value: Any) -> float:
     return number
 
 
+def half_points(found: Sequence[str]) -> tuple[str, ...]:
+    """The note on points of which one coordinate is empty; `found` names each, e.g. "nose in row 3"."""
+    if not found:
+        return ()
+    count = "1 point has" if len(found) == 1 else f"{len(found)} points have"
+    return (f"{count} an x or a y alone and count as unlabelled (the first: {found[0]}); fill in the other",)
+
+
 def shortest(value: float) -> str:
     """A coordinate as text, to a millionth of a pixel.
 
@@ -85,6 +97,8 @@ class Collector:
         self.root = root or (path if path.is_dir() else path.parent)
         self.notes: list[str] = []
         self.broken: dict[str, str] = {}
+        #: Points of which one coordinate is empty, see `half_points`.
+        self.half: list[str] = []
         self._images: dict[str, LabelledImage] = {}
         self._objects: dict[str, list[tuple[Named, dict[str, Any]]]] = {}
         self._names: dict[str, None] = {}  # a set that keeps its order
@@ -158,7 +172,9 @@ class Collector:
             replace(image, objects=tuple(self._object(found, *item) for item in self._objects[file]))
             for file, image in self._images.items()
         ]
-        return PointLabels(found, tuple(images), self.root, self.path, tuple(self.notes), self.broken)
+        return PointLabels(
+            found, tuple(images), self.root, self.path, (*self.notes, *half_points(self.half)), self.broken
+        )
 
     def _object(self, schema: Schema, points: Named, known: dict[str, Any]) -> LabelledObject:
         absent = (np.nan, np.nan, UNLABELLED)

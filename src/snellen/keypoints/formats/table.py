@@ -7,6 +7,9 @@ A header may name further columns, anywhere after the first: `nose_v` (visibilit
 objects an image then have different ones), `box_left`, `box_top`, `box_right`, `box_bottom`, `mm_per_pixel`, `split`
 (train, val or test) and `group` (what stays on one side of a split). The names are ours; CSV has no standard of them.
 
+A table of `snellen predict` is read too: `nose_score` is left out with a note, `left`, `top`, `right`, `bottom` are the box
+(edges: 0 is the picture's border, whatever the origin), and `a.png#2` is the second object of `a.png`.
+
 Origin: `origin=0` (the default) takes (0, 0) for the centre of the top-left pixel, as array indices do; `origin=1` counts
 from 1; `origin=0.5` takes (0, 0) for the image's corner, as this library does inside. y points downwards. Boxes are
 measured like the points.
@@ -14,6 +17,7 @@ measured like the points.
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,7 @@ import numpy as np
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import SPLIT_NAMES, LabelledImage, LabelledObject, PointLabels
-from snellen.keypoints.formats.reading import shortest
+from snellen.keypoints.formats.reading import half_points, shortest
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -33,6 +37,9 @@ _MISSING = {"", "nan", "na", "none", "null"}
 
 #: Columns of an object's box, in the order of `Box`.
 BOX_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
+# Columns of a table of predictions: a box's edges; and what its scores are called here.
+_EDGES = ("left", "top", "right", "bottom")
+_SCORE = "score of a point"
 _SPECIAL = ("id", *BOX_COLUMNS, "mm_per_pixel", "split", "group")
 
 
@@ -66,10 +73,12 @@ def read_table(
         special, named_points = {}, None
     else:
         named_points = named
+        _refuse_half_named(f"{path}, row {filled[0][0]}", named, [c for i, c in enumerate(first) if i not in special])
     seen_by: dict[int, int] = {}  # column of a visibility -> number of its point
     if named_points:
         seen_by = {i: named_points.index(n) for i, n in special.items() if n in named_points}
     body = filled[1:] if named is not None else filled
+    scores = sum(name == _SCORE for name in special.values())
     columns, pairs = len(first), [i for i in range(1, len(first)) if i not in special]
     if len(pairs) < 2 or len(pairs) % 2:
         raise AnnotationError(
@@ -79,11 +88,14 @@ def read_table(
     images: dict[str, list[LabelledObject]] = {}
     sides: dict[str, tuple[str, str]] = {}
     seen: dict[tuple[str, str], int] = {}
+    half: list[str] = []
     for row, cells in body:
         place = f"{path}, row {row}"
         if len(cells) != columns:
             raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
         file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
+        if scores and (match := re.fullmatch(r"(.+)#(\d+)", file)) and match[1] in images:
+            file, extra["id"] = match[1], match[2]
         if not file:
             raise AnnotationError(f"{place}: the file name is empty; give the image of this row")
         key = file, extra.get("id", "")
@@ -94,6 +106,7 @@ def read_table(
             raise AnnotationError(f"{place}: {file} is already in row {seen[key]}; {other}")
         seen[key] = row
         xy = np.array([_number(path, row, cells[i]) for i in pairs], dtype=np.float64).reshape(-1, 2) - origin + 0.5
+        half += [f"{schema.points[k]} in row {row}" for k in np.flatnonzero(np.isnan(xy).sum(axis=1) == 1)]
         visibility = np.full(len(schema), VISIBLE)
         for i, k in seen_by.items():
             visibility[k] = _visibility(place, cells[i])
@@ -112,7 +125,8 @@ def read_table(
     if not images:
         raise AnnotationError(f"{path} holds a header and no rows; add one row an image")
     listed = tuple(LabelledImage(f, tuple(o), split=sides[f][0], group=sides[f][1]) for f, o in images.items())
-    return PointLabels(schema, listed, path.parent if root is None else Path(root), path)
+    notes = (*half_points(half), *([f"the scores of {scores} points are left out"] if scores else []))
+    return PointLabels(schema, listed, path.parent if root is None else Path(root), path, notes)
 
 
 def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:
@@ -123,6 +137,9 @@ def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise AnnotationError(f"{path} is not UTF-8 text; save it as UTF-8 CSV") from None
+    if "\0" in text:
+        row = text[: text.index("\0")].count("\n") + 1
+        raise AnnotationError(f"{path}, row {row}: there is a null byte, so this is no text; save it as UTF-8 CSV")
     try:
         rows = list(csv.reader(text.splitlines(), delimiter=_separator(text)))
     except csv.Error as error:
@@ -140,7 +157,9 @@ def _separator(text: str) -> str:
 def _special(cells: list[str]) -> dict[int, str]:
     """Columns of a header that are no coordinate: one of `_SPECIAL`, or the point whose visibility it is."""
     points = {cell[:-2] for cell in cells if cell.endswith("_x")} & {cell[:-2] for cell in cells if cell.endswith("_y")}
-    found = {i: cell for i, cell in enumerate(cells) if i and cell in _SPECIAL}
+    edges = _EDGES if set(_EDGES) <= set(cells) else ()
+    found = {i: cell for i, cell in enumerate(cells) if i and cell in (*_SPECIAL, *edges)}
+    found |= {i: _SCORE for i, cell in enumerate(cells) if cell.endswith("_score") and cell[:-6] in points}
     return found | {i: cell[:-2] for i, cell in enumerate(cells) if cell.endswith("_v") and cell[:-2] in points}
 
 
@@ -158,6 +177,18 @@ def _header(cells: list[str]) -> list[str] | None:
             return []
         names.append(match_x[1])
     return names
+
+
+def _refuse_half_named(place: str, names: list[str], cells: list[str]) -> None:
+    """A header that names some points and has other columns besides: its numbers could be anything."""
+    found = {c[:-2] for c in cells if c.endswith("_x")} & {c[:-2] for c in cells if c.endswith("_y")}
+    if found and not names:
+        others = [c for c in cells[1:] if c[:-2] not in found or c[-2:] not in ("_x", "_y")]
+        wrong = f"{', '.join(others)} are" if len(others) > 1 else f"{others[0]} is" if others else "x and y are"
+        raise AnnotationError(
+            f"{place}: {wrong} no x and y of a point, side by side; correct the header or take such columns out (besides "
+            f"points it may name {', '.join(_SPECIAL)} and POINT_v)"
+        )
 
 
 def _is_number(cell: str) -> bool:
@@ -190,9 +221,12 @@ def _number(path: Path, row: int, cell: str) -> float:
     if cell.lower() in _MISSING:
         return float("nan")
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         raise AnnotationError(f"{path}, row {row}: {cell!r} is not a number; correct it or leave it empty") from None
+    if not math.isfinite(number):
+        raise AnnotationError(f"{path}, row {row}: {cell!r} is no place in a picture; correct it or leave it empty")
+    return number
 
 
 def _visibility(place: str, cell: str) -> int:
@@ -212,13 +246,15 @@ def _split(place: str, cell: str) -> str:
 
 
 def _box(path: Path, row: int, extra: dict[str, str], origin: float) -> Box | None:
-    cells = [extra.get(name, "") for name in BOX_COLUMNS]
+    names = _EDGES if "left" in extra else BOX_COLUMNS
+    origin = 0.5 if "left" in extra else origin
+    cells = [extra.get(name, "") for name in names]
     if all(cell.lower() in _MISSING for cell in cells):
         return None
     box = Box(*(_number(path, row, cell) - origin + 0.5 for cell in cells))
     if not (box.width > 0 and box.height > 0):
         raise AnnotationError(
-            f"{path}, row {row}: {', '.join(cells)} is no box; give {', '.join(BOX_COLUMNS)}, or leave all four empty"
+            f"{path}, row {row}: {', '.join(cells)} is no box; give {', '.join(names)}, or leave all four empty"
         )
     return box
 

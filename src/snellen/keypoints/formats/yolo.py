@@ -14,7 +14,8 @@ Documentation: https://docs.ultralytics.com/datasets/pose/ ::
 
 All positions are shares of the image's width and height, so its size is needed: it is read from the picture. A point with
 visibility 0, or at (0, 0) in files of two numbers a point, is unlabelled. `path` may name a folder of the machine that made
-the file; where it does not exist the YAML's own is taken. A picture without a text file is one without objects.
+the file; where it does not exist the YAML's own is taken. A picture without a text file is one without objects. All classes
+share the points; the class of an object is kept in its `extra` ("class", "class name") and written again.
 
 Origin: a share is measured from the image's corner: `origin=0.5`. Ultralytics' own converter divides COCO's coordinates, which
 count from the middle of the first pixel: read what it made with `origin=0`.
@@ -26,7 +27,7 @@ from typing import Any
 
 from snellen.geometry import Box, box_of_points
 from snellen.keypoints.formats.annotations import AnnotationError
-from snellen.keypoints.formats.labels import PointLabels, file_size
+from snellen.keypoints.formats.labels import LabelledObject, PointLabels, file_size
 from snellen.keypoints.formats.reading import Collector, finite, numbered, read_text
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
@@ -76,7 +77,7 @@ def read_yolo(
         try:
             height, width = file_size(place, name, str(labels))
             collector.image(name, size=(height, width))
-            _read_rows(labels, name, (height, width), numbers, collector, origin)
+            _read_rows(labels, name, (height, width), numbers, collector, origin, _classes(settings))
         except AnnotationError as error:
             collector.broken[name] = str(error)
     if collector.broken and collector.empty:
@@ -158,7 +159,23 @@ def _labels_of(picture: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _read_rows(file: Path, name: str, size: tuple[int, int], numbers: int, collector: Collector, origin: float) -> None:
+def _classes(settings: dict[str, Any]) -> dict[str, str]:
+    """Names of classes by their numbers, as rows write them."""
+    count = settings.get("nc")
+    names = settings.get("names") or [f"class {i}" for i in range(count if isinstance(count, int) else 1)]
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    return {str(number): str(name) for number, name in pairs}
+
+
+def _read_rows(
+    file: Path,
+    name: str,
+    size: tuple[int, int],
+    numbers: int,
+    collector: Collector,
+    origin: float,
+    classes: dict[str, str],
+) -> None:
     height, width = size
     count = len(collector.names)
     objects = []
@@ -185,10 +202,30 @@ def _read_rows(file: Path, name: str, size: tuple[int, int], numbers: int, colle
                 f"{place}: the box reaches {max(values[1:5]):g} times the image; give shares, not pixels"
             )
         box = Box(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) if w > 0 and h > 0 else None
-        extra = {} if cells[0] == "0" else {"class": cells[0]}
+        if cells[0] not in classes:
+            raise AnnotationError(
+                f"{place}: the class {cells[0]!r} is none of the {len(classes)} of the YAML; correct it"
+            )
+        extra = {} if cells[0] == "0" else {"class": cells[0], "class name": classes[cells[0]]}
         objects.append((collector.numbered(xy, codes, place), place, box, extra, row))
     for points, place, box, extra, row in objects:
         collector.add(name, points, place, box=box, extra=extra, row=row, source=str(file))
+
+
+def _class_names(labels: PointLabels) -> dict[int, str]:
+    """Class 0 is called as the schema, the others as they were; YOLO wants all numbers up to the largest."""
+    known = {
+        int(item.extra["class"]): item.extra.get("class name", "")
+        for _, item in labels.objects
+        if item.extra.get("class", "").isdigit()
+    }
+    return {0: labels.schema.name} | {n: known.get(n) or f"class {n}" for n in range(1, max(known, default=0) + 1)}
+
+
+def _class_of(item: LabelledObject) -> str:
+    """Other formats call other things a class: what is no number is class 0."""
+    found = item.extra.get("class", "0")
+    return found if found.isdigit() else "0"
 
 
 def write_yolo(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[str, bytes]:
@@ -209,7 +246,7 @@ def write_yolo(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[s
         **{split: f"images/{split}" for split in ("train", "val", "test") if split in splits},
         "kpt_shape": [len(schema), 3],
         "flip_idx": list(schema.flip_order),
-        "names": {0: schema.name},
+        "names": _class_names(labels),
         "kpt_names": {0: list(schema.points)},
     }
     files = {"data.yaml": yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()}
@@ -228,8 +265,6 @@ def write_yolo(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[s
             for (x, y), code in zip(k.xy, k.visibility, strict=True):
                 numbers += [(x - 0.5 + origin) / width, (y - 0.5 + origin) / height, code] if code else [0, 0, 0]
             # Nine decimals of a share are a millionth of a pixel in pictures of a thousand.
-            rows.append(
-                " ".join([item.extra.get("class", "0"), *(f"{v:.9f}".rstrip("0").rstrip(".") for v in numbers)])
-            )
+            rows.append(" ".join([_class_of(item), *(f"{v:.9f}".rstrip("0").rstrip(".") for v in numbers)]))
         files[target] = "".join(row + "\n" for row in rows).encode()
     return files
