@@ -278,35 +278,6 @@ def test_files_folders_patterns_and_lists_are_expanded_in_order(pictures, tmp_pa
             expand([given])
 
 
-def test_a_table_of_predictions_is_written_in_other_formats_by_their_writers(run, pictures, tmp_path, monkeypatch):
-    """Stands for whatever writer `keypoints.formats` has: what it is handed must be the answers."""
-    from dataclasses import make_dataclass
-
-    from snellen.keypoints import formats
-
-    for name, parts in (
-        ("LabelledObject", ("keypoints", "box")),
-        ("LabelledImage", ("file", "objects", "size")),
-        ("PointLabels", ("schema", "images", "root", "source")),
-    ):
-        monkeypatch.setattr(formats, name, make_dataclass(name, parts), raising=False)
-    handed = []
-    monkeypatch.setattr(formats, "FORMATS", ("csv", "coco"), raising=False)
-
-    def write(labels, out, kind):
-        handed.append((labels, kind))
-        return ["scores are left out"]
-
-    monkeypatch.setattr(formats, "write_points", write, raising=False)
-    done = api.predict(run, [pictures], tmp_path / "out.json", to="coco")
-    ((labels, kind),) = handed
-    assert (kind, done.notes) == ("coco", ["scores are left out"])
-    answers = load(run).predict([image.file for image in labels.images])
-    for image, answer in zip(labels.images, answers, strict=True):
-        np.testing.assert_allclose(image.objects[0].keypoints.xy, answer.xy, atol=1e-3)
-        assert image.size == (50, image.objects[0].box.right)
-
-
 def test_videos_are_predicted_frame_by_frame(run, tmp_path):
     av = pytest.importorskip("av")
     file = tmp_path / "clip.mp4"

@@ -48,9 +48,13 @@ def test_what_cannot_be_begun_with_is_said(tmp_path):
     model = create_model("rcn5", keypoints=3, **CHOICES)
     with pytest.raises(ConfigError, match="no finished run"):
         start_from(model, str(tmp_path))
-    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        start_from(model, str(tmp_path))
+    for content, says in (
+        (b"\x80\x04pickle", "is a pickle with another name; pickles are never read"),
+        (b"x", "cannot be read"),
+    ):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        with pytest.raises(ConfigError, match=says):
+            start_from(model, str(tmp_path))
 
 
 def research_weights(folder, model, terms):

@@ -150,11 +150,11 @@ def refuse_unwritable(kind: str, schema: Schema, files: Sequence[str]) -> None:
 def _names(files: Sequence[str], kind: str) -> tuple[list[str], list[str]]:
     """What a format calls the pictures, and sentences on that.
 
-    Formats with a file a picture, and DeepLabCut, name pictures from the folder that holds them all. A frame of a video is no
-    file yet: its name gets an ending, so that the frames of a video are told apart.
+    Formats with a file a picture, DeepLabCut and Label Studio name pictures from the folder that holds them all. A frame of a
+    video is no file yet: its name gets an ending, so that the frames of a video are told apart.
     """
     names = [Path(file).as_posix() for file in files]
-    if kind != "dlc" and not FORMATS[kind].folder:
+    if kind not in ("dlc", "label-studio") and not FORMATS[kind].folder:
         return names, []
     notes = []
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):
