@@ -21,7 +21,7 @@ def add_verbs(verbs: Any) -> None:
     )
     predict.add_argument("run", help="run folder, exported file, or a name of `snellen models --pretrained`")
     predict.add_argument("files", nargs="+", help="pictures, folders, patterns, .txt lists, videos")
-    predict.add_argument("--out", default="predictions.csv", help="file to write; by default predictions.csv")
+    predict.add_argument("--out", default="", help="what to write; by default predictions.csv, or as --to ends")
     predict.add_argument("--to", default="", help="csv, jsonl or an annotation format; by default what --out ends in")
     predict.add_argument("--draw", type=Path, metavar="FOLDER", help="also draw the points into copies of the pictures")
     predict.add_argument("--boxes", type=Path, metavar="CSV", help="rows of file, left, top, right, bottom")
@@ -70,9 +70,10 @@ def _predict(chosen: argparse.Namespace) -> int:
 
     ending = Path(chosen.out).suffix.lower().removeprefix(".")
     to = chosen.to or (ending if ending in ("csv", "jsonl") else "csv")
+    out = chosen.out or _default_out(to)
     names = ("draw", "boxes", "locator", "flip", "min_confidence", "origin", "max_pixels", "every", "batch_size",
              "workers", "device", "on_error", "restart", "overwrite")  # fmt: skip
-    done = api.predict(chosen.run, chosen.files, chosen.out, to=to, **{name: getattr(chosen, name) for name in names})
+    done = api.predict(chosen.run, chosen.files, out, to=to, **{name: getattr(chosen, name) for name in names})
     new = done.answered + len(done.skipped) - done.resumed
     rate = new / done.seconds if done.seconds > 0 else 0.0
     if chosen.json:
@@ -96,6 +97,13 @@ def _predict(chosen: argparse.Namespace) -> int:
         print(f"skipped {len(done.skipped)} in all, listed in {done.out.with_name(done.out.stem + '.skipped.csv')}")
     print(f"{done.out}: {done.answered} answers, {rate:.1f} a second")
     return 0 if done.answered else 1
+
+
+def _default_out(to: str) -> str:
+    """predictions.csv, predictions.json, ..., or the folder predictions."""
+    from snellen.keypoints.formats import FORMATS
+
+    return f"predictions{FORMATS[to].ending if to in FORMATS else f'.{to}'}"
 
 
 def _export(chosen: argparse.Namespace) -> int:

@@ -123,6 +123,14 @@ def test_several_objects_come_back_as_several(pictures, tmp_path):
         np.testing.assert_allclose(right.keypoints.xy - left.keypoints.xy, [[30, 0]] * 5, atol=5e-3)
 
 
+def test_the_output_is_called_by_its_format(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("csv", "jsonl", "coco", "tps", "cvat", "labelme"):
+        assert main(["predict", "stub", str(pictures), "--to", name]) == 0
+    found = {p.name for p in tmp_path.glob("predictions*")}
+    assert found == {f"predictions{e}" for e in (".csv", ".jsonl", ".json", ".tps", ".xml", "")}
+
+
 # --- what cannot be written is said before the work
 
 

@@ -18,7 +18,7 @@ from snellen.inference.localiser import Localiser
 from snellen.inference.point_finder import PointFinder
 from snellen.inference.segmenter import Segmenter
 from snellen.inference.structure import StructureModel, refuse_other_points
-from snellen.models import ClassNet, Denoiser, GazeNet, JointNet, LabelNet, SuperResolver, create_model
+from snellen.models import ClassNet, Denoiser, GazeNet, JointNet, KeypointNet, LabelNet, SuperResolver, create_model
 from snellen.models.shipped import modern_choices, shipped_folder, shipped_names
 from snellen.training.initial import is_pickle
 
@@ -98,7 +98,9 @@ def _refusal(folder: Path, error: Exception) -> ConfigError:
     return ConfigError(f"{folder} cannot be loaded ({first}); train it again with this version of snellen")
 
 
-def _of_kind(model: torch.nn.Module, card: dict[str, Any]) -> Loaded:
+def _of_kind(
+    model: KeypointNet | ClassNet | LabelNet | SuperResolver | GazeNet | Denoiser, card: dict[str, Any]
+) -> Loaded:
     """What uses a model of this kind on images."""
     if isinstance(model, ClassNet):
         return Classifier(model, card)
