@@ -133,6 +133,21 @@ def test_a_wrong_row_is_named_by_every_verb_and_nothing_is_written(discs, tmp_pa
     assert [p.name for p in tmp_path.iterdir()] == [discs.name]
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        (("--data.normaliser", "[bright, drak]"), "has no point 'drak'; nearest: dark"),
+        (("--data.swaps", "[[bright, drak]]"), "has no point 'drak'; nearest: dark"),
+        (("--data.schema", "mtfl5"), "nearest: mtfl-5"),
+        (("--data.schema", "mtfl-5"), "2 points a row but schema 'mtfl-5' has 5"),
+    ],
+)
+def test_names_of_points_that_there_are_not(discs, tmp_path, capsys, setting, says):
+    assert main(["train", str(write_recipe(discs, tmp_path / "runs")), *setting]) == 1
+    assert says in one_line(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_annotations_without_a_single_point_are_said(discs, tmp_path, capsys):
     rows = (discs / "annotations.csv").read_text().splitlines()
     (discs / "annotations.csv").write_text("\n".join([rows[0], *(r.split(",")[0] + ",,nan,NA," for r in rows[1:])]))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ def _default_out(to: str) -> str:
 def _export(chosen: argparse.Namespace) -> int:
     from snellen import api
 
+    for name in ("onnxscript", "onnx_ir"):  # which tell of every step of theirs
+        logging.getLogger(name).setLevel(logging.WARNING)
     made = api.export(
         chosen.run,
         chosen.out,

@@ -1,6 +1,7 @@
 """Exported files, shared folders and shipped weights."""
 
 import dataclasses
+import errno
 import json
 import logging
 import pickle
@@ -89,6 +90,17 @@ def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "load_exported", lambda path: Off())
     with pytest.raises(ConfigError, match=r"differs from PyTorch by 0\.141 px.*nothing was written"):
         exporting.export_model(model, tmp_path / "m.pt2", format="pt2", samples=samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_file_and_names_it(run, tmp_path, monkeypatch, capsys):
+    def half(graph, example, path, *_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporting, "_write", half)
+    assert main(["export", str(run), "--out", str(tmp_path / "m.onnx")]) == 1
+    assert f"{tmp_path / 'm.onnx'}: No space left on device" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snellen.config import ConfigError
+from snellen.config.writing import writing
 from snellen.geometry import Box
 from snellen.images import MAX_PIXELS, ImageError
 from snellen.inference.annotate import annotate, drawing_name
@@ -261,7 +262,9 @@ def _points_of(
         name, drawing, picture = asked.pop(found.name)
         answer = entry(found) | ({"picture": name} if name != found.name else {})
         if chosen.draw and found.keypoints is not None:
-            annotate(picture, [answer], model.schema, chosen.min_confidence, model.reader).save(chosen.draw / drawing)
+            drawn = annotate(picture, [answer], model.schema, chosen.min_confidence, model.reader)
+            with writing(chosen.draw / drawing):
+                drawn.save(chosen.draw / drawing)
         yield answer
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.config import ConfigError, nearest
+from snellen.config.writing import writing
 from snellen.geometry import Box, box_map
 from snellen.inference.crops import full_size
 from snellen.inference.exported import CARD_KEY, ExportedFinder, load_exported
@@ -101,7 +102,8 @@ def export_model(
     # The ending stays, since it says what a file is.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.{format}")
     try:
-        _write(_Graph(localiser).eval(), example, temporary, format, localiser.card, opset)
+        with writing(path):
+            _write(_Graph(localiser).eval(), example, temporary, format, localiser.card, opset)
         written = load_exported(temporary)
         found = _in_batches(written, samples)
         distance = float((found[0] - reference.xy).norm(dim=-1).max())

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from snellen.config.writing import writing
 from snellen.inference.annotate import drawing_name
 from snellen.inference.classifier import Classifier
 from snellen.inference.enlarger import Enlarger
@@ -87,4 +88,5 @@ def _row(model: Loaded, picture: Any, target: Path) -> dict[str, Any]:
 
 def _save(image: Image.Image, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    image.save(target)
+    with writing(target):
+        image.save(target)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from snellen.config import ConfigError
 from snellen.inference.exported import ExportedFinder
@@ -53,7 +53,7 @@ def save_pretrained(
     with TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
         written = Path(temporary)
         weights = {key: value.detach().cpu().contiguous() for key, value in model.model.state_dict().items()}
-        save_file(weights, written / "model.safetensors")
+        (written / "model.safetensors").write_bytes(save(weights))
         (written / "model.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         (written / "README.md").write_text(model_card(card, name or folder.name, facts), encoding="utf-8")
         # model.json last: its presence says that the folder is whole.
