@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from snellen.cli import _parse_train
+from snellen.cli.training import parse_train
 from snellen.config import ConfigError, to_dict
 from snellen.data import StepBatches, training_loader
 from snellen.evaluation.compare_plan import Plan, Row, differing_settings, grid, read_rows, row_of, setting_name
@@ -85,7 +85,7 @@ def test_the_command_of_a_row_trains_the_same(discs, tmp_path):
     two = plan(discs, tmp_path, rows, settings={"train.steps": 7})
     words = shlex.split(two.command(two.rows[1], 3))
     assert words[:2] == ["snellen", "train"]
-    assert differing_settings(_parse_train(words[2:])[0], two.config(two.rows[1], 3)) == []
+    assert differing_settings(parse_train(words[2:])[0], two.config(two.rows[1], 3)) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from snellen import api
-from snellen.cli import _parse_train
+from snellen.cli.training import parse_train
 from snellen.config import to_dict
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "record.py"
@@ -31,7 +31,7 @@ def test_a_records_command_trains_the_same_configuration():
     train, evaluate = script._command(chosen).split(" && ")
     words = shlex.split(train.replace("DATA", "faces").replace("seed N", "seed 4").replace("seedN", "seed4"))
     assert words[:2] == ["snellen", "train"]
-    config, _ = _parse_train(words[2:])
+    config, _ = parse_train(words[2:])
     overrides = {k: yaml.safe_load(v) for k, v in (s.split("=", 1) for s in settings)}
     assert to_dict(config) == to_dict(api.resolve("faces5-rcn", {**overrides, "seed": 4, "name": "faces5-try-seed4"}))
     assert evaluate == "snellen evaluate runs/faces5-try-seedN --split val --flip --decoder argmax"

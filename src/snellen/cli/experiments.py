@@ -9,7 +9,12 @@ from typing import Any
 
 from snellen.config import ConfigError, nearest
 
-__all__ = ["compare", "reproduce"]
+__all__ = ["OVERVIEW", "compare", "reproduce"]
+
+OVERVIEW = """\
+  compare RECIPE --vary KEY=VALUE,VALUE [--seeds N] [--SETTING VALUE ...]   train it in several ways, compare
+  compare RUN RUN ...                                                compare finished runs image by image
+  reproduce [NAME --data PATH [--quick]]                             run a paper's claim, or list them"""
 
 
 class _Parser(argparse.ArgumentParser):

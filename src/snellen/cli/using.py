@@ -1,4 +1,4 @@
-"""The command line's verbs for trained models: predict and export."""
+"""The command line's verbs for trained models: evaluate, report, predict and export."""
 
 import argparse
 import json
@@ -6,15 +6,44 @@ import logging
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OVERVIEW", "add_verbs", "list_weights", "run_verb"]
+__all__ = ["OVERVIEW", "add_verbs"]
 
 OVERVIEW = """\
+  evaluate RUN [--split test] [--data PATH] [--json]                 score it
+  report RUN                                                         write its HTML report
   predict RUN FILES... [--out FILE] [--draw FOLDER]                  find the points in pictures and videos
   export RUN [--format onnx|pt2]                                     write one file that needs no run"""
 
 
 def add_verbs(verbs: Any) -> None:
     """Declare the verbs on argparse's subparsers."""
+    evaluate = verbs.add_parser("evaluate", description="Score a run on a split of its data.")
+    evaluate.add_argument("run", help="run folder that train wrote")
+    evaluate.add_argument("--split", default="val", help="train, val (default) or test")
+    evaluate.add_argument("--data", help="folder of the data, where it is not the one of the training")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument(
+        "--on-error", choices=("raise", "skip"), help="what a broken file does; by default as in training"
+    )
+    evaluate.add_argument(
+        "--no-robustness", action="store_true", help="skip the error at moved boxes, or on corrupted images"
+    )
+    evaluate.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirror image's answer; by default as trained",
+    )
+    evaluate.add_argument("--decoder", help="local (sub-pixel) or argmax; by default as trained")
+    evaluate.add_argument("--corrupted", help="classes: folder of KIND/SEVERITY/class/image, as ImageNet-C has it")
+    evaluate.add_argument("--denoiser", metavar="RUN2", help="keypoints: run of a denoiser to join")
+    evaluate.add_argument(
+        "--denoiser-weight", metavar="W|fit", help="of its logits: a number (1), or fit on validation images"
+    )
+    evaluate.add_argument("--occlude", action="store_true", help="keypoints: hide a part of each image")
+    report = verbs.add_parser("report", description="Write a run's report, one self-contained HTML file.")
+    report.add_argument("run", help="run folder that train wrote")
+    report.add_argument("--split", default="", help="split to report; by default the one evaluated last")
+
     predict = verbs.add_parser(
         "predict",
         description="Run a model over pictures, folders, patterns, lists (.txt) and videos; an interrupted call goes on where "
@@ -58,12 +87,40 @@ def add_verbs(verbs: Any) -> None:
     )
     export.add_argument("--opset", type=int, default=18, help="of ONNX")
 
+    for parser, act in ((evaluate, _evaluate), (report, _report), (predict, _predict), (export, _export)):
+        parser.set_defaults(act=act)
 
-def run_verb(chosen: argparse.Namespace) -> int | None:
-    """Run `chosen.verb`; None where it is none of these."""
-    if chosen.verb == "predict":
-        return _predict(chosen)
-    return _export(chosen) if chosen.verb == "export" else None
+
+def _evaluate(chosen: argparse.Namespace) -> int:
+    from snellen import api
+
+    scores = api.evaluate(
+        chosen.run,
+        split=chosen.split,
+        data=chosen.data,
+        on_error=chosen.on_error,
+        robustness=not chosen.no_robustness,
+        flip=chosen.flip,
+        decoder=chosen.decoder,
+        corrupted=chosen.corrupted,
+        denoiser=chosen.denoiser,
+        denoiser_weight=chosen.denoiser_weight,
+        occlude=chosen.occlude,
+    )
+    if chosen.json:
+        print(json.dumps(scores, indent=2))
+    else:
+        from snellen.evaluation.sentences import in_words
+
+        print(in_words(scores))
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from snellen import api
+
+    print(api.report(chosen.run, split=chosen.split))
+    return 0
 
 
 def _predict(chosen: argparse.Namespace) -> int:
@@ -126,16 +183,3 @@ def _export(chosen: argparse.Namespace) -> int:
         f"px, confidences by {made.confidence_difference:.2g}\nnext: snellen predict {made.path} FILES..."
     )
     return 0
-
-
-def list_weights() -> list[str]:
-    """A line on each of the shipped weights."""
-    from snellen.models.shipped import shipped, shipped_names
-
-    found = [shipped(name) for name in shipped_names()]
-    width = max((len(w.name) for w in found), default=0)
-    return [
-        f"{w.name:<{width}}  {w.points} points ({w.schema}), {w.model}, "
-        f"canvas {w.canvas[0]}x{w.canvas[1]}, {w.terms or w.licence}"
-        for w in found
-    ]

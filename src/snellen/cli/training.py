@@ -1,0 +1,155 @@
+"""The command line of `snellen train`: every setting of a recipe is a flag."""
+
+import argparse
+import dataclasses
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from snellen.config import ConfigError, KeypointConfig, RunConfig, config_class, nearest, to_dict
+
+__all__ = ["parse_train", "train"]
+
+
+def train(arguments: list[str]) -> int:
+    """`snellen train`; returns the exit status."""
+    if arguments[:1] == ["--resume"]:
+        if len(arguments) != 2:
+            raise ConfigError("--resume takes one run folder and no settings; the run's own are used")
+        from snellen import api
+
+        return _finish(api.resume(arguments[1]))
+    command = "snellen train " + shlex.join(arguments)
+    arguments, folds = _take_folds(arguments)
+    config, show = parse_train(arguments)
+    if show:
+        return 0
+    from snellen import api
+
+    if folds:
+        return _print_folds(api.cross_validate(config, folds, command=command))
+    return _finish(api.train_config(config, command=command))
+
+
+def _take_folds(arguments: list[str]) -> tuple[list[str], int]:
+    """The arguments without --folds N, and N; 0 where it is not there."""
+    if "--folds" not in arguments:
+        return arguments, 0
+    i = arguments.index("--folds")
+    if i + 1 >= len(arguments) or not arguments[i + 1].isdigit():
+        raise ConfigError("--folds takes a number of parts, e.g. --folds 5")
+    return [*arguments[:i], *arguments[i + 2 :]], int(arguments[i + 1])
+
+
+def _print_folds(found: dict[str, Any]) -> int:
+    if not found:
+        return 130
+    low, high = (100 * v for v in found["interval"])
+    print("\n".join(found["runs"]))
+    print(
+        f"{found['images']} images, each when held out: mean error {100 * found['nme']:.2f} % of {found['normaliser']} "
+        f"(95 % interval {low:.2f} % to {high:.2f} %); parts: {', '.join(f'{100 * v:.2f} %' for v in found['folds'])}"
+    )
+    return 0
+
+
+def _finish(path: Any) -> int:
+    from snellen.training.runs import RunFolder
+
+    if not RunFolder(path).finished:
+        return 130
+    print(f"{path}\nnext: snellen evaluate {path} && snellen report {path}")
+    return 0
+
+
+def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
+    """The configuration of a `train` command, and whether it was only printed."""
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    from snellen.recipes import find_recipe, read_recipe
+
+    if not arguments:
+        raise ConfigError("name a recipe, e.g. snellen train wings-rcn; list all with: snellen recipes")
+    # The short spelling that error messages name.
+    arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
+    arguments = [re.sub(r"^--init(?==|$)", "--train.init", a) for a in arguments]
+    kind: type[RunConfig] = KeypointConfig
+    if not arguments[0].startswith("-"):
+        file, values = find_recipe(arguments[0]), read_recipe(arguments[0])
+        _known_settings(values, str(file))
+        kind = config_class(values)
+        arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
+    parser = ArgumentParser(
+        prog="snellen train RECIPE",
+        description="Train a model by a recipe; every setting is a flag. Without a recipe, the settings of keypoints.",
+        exit_on_error=False, allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of settings, applied in order")
+    parser.add_class_arguments(kind, None)
+    _check_values(arguments, kind)
+    try:
+        parsed = parser.parse_args([a for a in arguments if a != "--print_config"])
+        settings = parser.instantiate(parsed) if hasattr(parser, "instantiate") else parser.instantiate_classes(parsed)
+    except argparse.ArgumentError as error:
+        raise ConfigError(_explain(str(error), kind)) from None
+    config = kind(**{name: value for name, value in vars(settings).items() if name != "config"})
+    show = "--print_config" in arguments
+    if show:
+        import yaml
+
+        print(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), end="")
+    return config, show
+
+
+def _check_values(arguments: Sequence[str], kind: type[RunConfig]) -> None:
+    """Refuse a flag's value of the wrong kind in the words that recipes and Python get, before jsonargparse in its own."""
+    import yaml
+
+    from snellen.config.values import coerce, setting_types
+
+    groups = setting_types(kind)
+    for i, argument in enumerate(arguments):
+        flag, given, value = argument.partition("=")
+        if not flag.startswith("--"):
+            continue
+        group, _, key = flag[2:].rpartition(".")
+        hints = (
+            setting_types(groups[group]) if dataclasses.is_dataclass(groups.get(group)) else groups if not group else {}
+        )
+        following = arguments[i + 1] if i + 1 < len(arguments) else ""
+        if key not in hints or dataclasses.is_dataclass(hints[key]) or not (given or following):
+            continue
+        try:
+            parsed = yaml.safe_load(value if given else following)
+        except yaml.YAMLError:
+            continue  # a word such as "[": jsonargparse says what is wrong with it
+        coerce(flag[2:], parsed, hints[key])
+
+
+def _known_settings(values: dict[str, Any], file: str) -> None:
+    """Refuse unknown keys of a recipe with the nearest ones, before jsonargparse says it at length."""
+    from snellen.config import from_dict
+
+    try:
+        from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _explain(message: str, kind: type[RunConfig]) -> str:
+    """jsonargparse's message as one sentence, with the nearest settings where a name is unknown."""
+    known = []
+    for field in dataclasses.fields(kind):
+        inner = dataclasses.fields(field.type) if dataclasses.is_dataclass(field.type) else ()
+        known += [f"{field.name}.{sub.name}" for sub in inner] or [field.name]
+    match = re.search(r"unrecognized arguments: --([\w.\-]+)", message)
+    if match:
+        return f"there is no setting --{match[1]}{nearest(match[1], known)}; list all with: snellen train RECIPE --help"
+    match = re.search(r"unrecognized arguments: (\S+)", message)
+    if match:
+        return f"{match[1]!r} stands where no value is expected; the recipe comes first: snellen train RECIPE --SETTING VALUE"
+    match = re.search(r'key "([\w.]+)":\s*(.*)', message, re.S)
+    if match:
+        return f"--{match[1]}: {' '.join(match[2].split())}"
+    return " ".join(message.split())
