@@ -210,7 +210,8 @@ def test_printing_settings_prints_nothing_else():
 
 def test_command_line_and_python_train_by_the_same_configuration(tmp_path, capsys, monkeypatch):
     seen = []
-    monkeypatch.setattr(api, "train_config", lambda config, command="": seen.append(config) or tmp_path)
+    for place in ("snellen.api", "snellen.api.training"):
+        monkeypatch.setattr(f"{place}.train_config", lambda config, command="": seen.append(config) or tmp_path)
     recipe = str(write_recipe(write_discs(tmp_path / "data", 16), tmp_path / "runs"))
     main(["train", recipe, "--seed", "5", "--train.lr", "0.25", "--augment.scale", "[0.9, 1.1]", "--data.workers=1"])
     api.train(recipe, seed=5, **{"train.lr": 0.25, "augment.scale": (0.9, 1.1), "data.workers": 1})
