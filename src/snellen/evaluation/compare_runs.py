@@ -27,7 +27,7 @@ from snellen.training.job import prepare
 from snellen.training.pace import time_steps
 from snellen.training.runs import write_atomically
 
-__all__ = ["Failure", "RunOfRow", "estimate", "run_plan", "unfinished"]
+__all__ = ["Failure", "RunOfRow", "estimate", "next_run", "run_plan", "unfinished"]
 
 log = logging.getLogger("snellen")
 
@@ -151,7 +151,7 @@ def _work_off(plan: Plan, runs: list[RunOfRow], devices: int, lock: IO[str] | No
     try:
         while waiting or working:
             for place in range(devices):
-                if place not in working and (run := _next(plan, waiting, [busy for busy, _, _ in working.values()])):
+                if place not in working and (run := next_run(plan, waiting, [busy for busy, _, _ in working.values()])):
                     waiting.remove(run)
                     working[place] = (run, _start(plan, run, place, devices, lock), time.monotonic())
             time.sleep(0.05)
@@ -176,7 +176,7 @@ def _work_off(plan: Plan, runs: list[RunOfRow], devices: int, lock: IO[str] | No
     return failures
 
 
-def _next(plan: Plan, waiting: Iterable[RunOfRow], working: Iterable[RunOfRow]) -> RunOfRow | None:
+def next_run(plan: Plan, waiting: Iterable[RunOfRow], working: Iterable[RunOfRow]) -> RunOfRow | None:
     """The first run whose folder nobody writes to, and whose denoiser is not still to come."""
     busy = {plan.folder(run.row, run.seed).path for run in working}
     to_come = busy | {plan.folder(run.row, run.seed).path for run in waiting if run.row in plan.judges}
