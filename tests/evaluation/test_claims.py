@@ -13,8 +13,8 @@ from snellen.claims import list_claims, read_claim
 from snellen.cli import main
 from snellen.config import ConfigError, to_dict
 from snellen.evaluation.claims_page import claims_section
-from snellen.evaluation.compare_plan import differing_settings
 from snellen.evaluation.compare_runs import next_run, unfinished
+from snellen.evaluation.compare_settings import differing_settings
 from snellen.evaluation.compare_worker import complete, work
 from snellen.evaluation.comparisons import has_table
 from snellen.evaluation.recording import METRICS
@@ -249,6 +249,13 @@ def test_rows_may_be_chosen_and_impossible_scorings_are_refused(shapes, tmp_path
     twice = replace(claim, rows={**claim.rows, "again": claim.rows["argmax"]})
     with pytest.raises(ConfigError, match="two rows are kept in folders"):
         claim_plan(twice, data=None, runs=tmp_path / "runs")
+    argmax = claim.rows["argmax"]
+    for changed, says in (
+        ({"settings": {"train.lr": 0.1}}, "'plain' and 'argmax' share the runs 'image' but are trained"),
+        ({"scoring": {"decode": "argmax"}}, "'argmax' cannot be scored with decode; nearest: decoder"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            claim_plan(replace(claim, rows={**claim.rows, "argmax": replace(argmax, **changed)}), data=None)
     other = replace(claim, recipe="cifar100-recal", rows={"plain": claim.rows["plain"], "argmax": claim.rows["argmax"]})
     with pytest.raises(ConfigError, match="only keypoints are scored in other ways"):
         claim_plan(other, data="DATA", runs=tmp_path / "runs")

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from snellen.config import ConfigError, RunConfig, config_class, nearest, override, to_dict
+from snellen.config import ConfigError, RunConfig, config_class, nearest, override
 from snellen.models import model_choices
 from snellen.recipes import read_recipe
 from snellen.training.runs import RunFolder
 
-__all__ = ["Plan", "Row", "differing_settings", "grid", "read_rows", "row_of", "scoring_name", "setting_name"]
+__all__ = ["Plan", "Row", "grid", "read_rows", "row_of", "scoring_name", "setting_name"]
 
 #: Settings that the comparison decides itself, and what to write instead.
 _OWN = {
@@ -28,6 +28,8 @@ _OWN = {
     "recipe": "name the recipe first, or in a row of --rows",
     "task": "the recipe decides it",
 }
+#: How runs may be scored beside the usual.
+_SCORINGS = ("flip", "decoder", "denoiser", "denoiser_weight", "occlude")
 
 
 def setting_name(key: str) -> str:
@@ -214,12 +216,23 @@ class Plan:
                 model_choices(model.name, **model.choices)
             except ValueError as error:
                 refusals.append(error)  # one row may be impossible while others are compared
+            for key in row.scoring:
+                if key not in _SCORINGS:
+                    raise ConfigError(f"row {row.name!r} cannot be scored with {key}{nearest(key, _SCORINGS)}")
             if row.scoring and config.task != "keypoints":
                 raise ConfigError(
                     f"row {row.name!r} is of the task {config.task}, and only keypoints are scored in other ways"
                 )
         if len(refusals) == len(self.rows):
             raise ConfigError(f"no row is possible: {refusals[0]}")
+        of_folder: dict[str, Row] = {}
+        for row in self.rows:
+            other = of_folder.setdefault(row.folder, row)
+            if other is not row and self.config(other, self.seeds[0]) != self.config(row, self.seeds[0]):
+                raise ConfigError(
+                    f"rows {other.name!r} and {row.name!r} share the runs {row.folder!r} but are trained in different ways; "
+                    "give one of them runs of its own"
+                )
 
     def _kept(self, row: Row) -> str:
         """Where a row's runs and scores are kept."""
@@ -277,41 +290,3 @@ class Plan:
             settings["data.root"] = data
         flags = [f"--{key} {shlex.quote(_word(value))}" for key, value in settings.items()]
         return " ".join(["snellen train", self.recipe_of(row), *flags, f"--seed {seed} --name {row.folder}-seed{seed}"])
-
-
-def differing_settings(one: RunConfig, other: RunConfig) -> list[str]:
-    """Dotted names of the settings in which two runs differ, their names, folders and recipes' names aside."""
-    values = []
-    for config in (one, other):
-        flat = _leaves(to_dict(config))
-        for key in ("recipe", "out", "name"):
-            flat.pop(key)
-        for key in [k for k in flat if k.startswith("model.choices")]:
-            flat.pop(key)
-        # Resolved, since a command line writes some choices in other words, and presets name what others leave out.
-        resolved = model_choices(config.model.name, **config.model.choices)
-        flat |= {f"model.choices.{key}": _plain(value) for key, value in resolved.items()}
-        if flat.get("data.annotations") == "annotations.csv":
-            flat["data.annotations"] = ""  # which stands for it; earlier versions wrote it out
-        root = flat.get("data.root")
-        flat["data.root"] = str(Path(root).resolve()) if root else root
-        values.append(flat)
-    keys = dict.fromkeys([*values[0], *values[1]])
-    return [key for key in keys if values[0].get(key) != values[1].get(key)]
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Lists for tuples, as files give them back."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

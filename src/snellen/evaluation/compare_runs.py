@@ -21,7 +21,8 @@ from typing import IO, Any
 import torch
 
 from snellen.config import ConfigError, to_dict
-from snellen.evaluation.compare_plan import Plan, Row, differing_settings, scoring_name
+from snellen.evaluation.compare_plan import Plan, Row, scoring_name
+from snellen.evaluation.compare_settings import differing_settings
 from snellen.evaluation.compare_worker import complete
 from snellen.training.job import prepare
 from snellen.training.pace import time_steps

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from snellen.config import ConfigError, RunConfig
 from snellen.evaluation.compare import Comparison, Group, compare_groups
-from snellen.evaluation.compare_plan import Plan, differing_settings, scoring_name
+from snellen.evaluation.compare_plan import Plan, scoring_name
 from snellen.evaluation.compare_runs import run_plan
+from snellen.evaluation.compare_settings import differing_settings
 from snellen.evaluation.compare_worker import complete, scored
 from snellen.evaluation.evaluate import evaluate_run
 from snellen.evaluation.report_compare import write_compare_report
