@@ -17,7 +17,7 @@ from record import train_once
 from snellen import api
 from snellen.config import KeypointConfig
 from snellen.data import KeypointDataset
-from snellen.evaluation.compare_plan import differing_settings
+from snellen.evaluation.compare_settings import differing_settings
 from snellen.evaluation.keypoints import score
 from snellen.evaluation.recording import run_circumstances
 from snellen.inference import load_localiser, predict_dataset

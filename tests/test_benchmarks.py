@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from snellen.data import PointSet
 from snellen.evaluation.costs import macs
@@ -16,7 +15,7 @@ from snellen.evaluation.suspects import rank_suspects
 from snellen.geometry import Box
 from snellen.keypoints import Keypoints
 from snellen.models import create_denoiser
-from structures import SCHEMA, SIZE, denoiser_recipe, keypoint_recipe, known_structure, shapes, write_shapes
+from structures import SCHEMA, SIZE, known_structure, shapes
 
 
 def script(name):
@@ -111,23 +110,3 @@ def test_planting_end_to_end(tmp_path):
     halves = [f.read_text().splitlines()[1:] for f in sorted(tmp_path.glob("*/half?.csv"))]
     assert [len(h) for h in halves] == [30, 30]
     assert not {row.split(",")[0] for row in halves[0]} & {row.split(",")[0] for row in halves[1]}
-
-
-def test_rows_of_denoised_scores(tmp_path, monkeypatch):
-    denoising = script("denoising")
-    root, files = write_shapes(tmp_path / "data"), []
-    for name, settings in (("image", keypoint_recipe(root, tmp_path)), ("judge", denoiser_recipe(root, tmp_path))):
-        files.append(str(tmp_path / f"{name}.yaml"))
-        Path(files[-1]).write_text(yaml.safe_dump(settings))
-    monkeypatch.setitem(denoising.RECIPES, "wings", tuple(files))
-    denoising.main(["wings", "--seeds", "0", "--split", "val", "--runs", str(tmp_path), "--results", str(tmp_path)])
-    records = {(r["name"], r["metric"]): r for r in json.loads((tmp_path / "wings.json").read_text())}
-    rows = {name for name, _ in records}
-    assert rows == {f"wings/{r}" for r in (
-        "plain", "denoised", "denoised-fitted", "occluded", "denoised-occluded", "denoised-fitted-occluded"
-    )}  # fmt: skip
-    for row, base in (("denoised", "plain"), ("denoised-fitted-occluded", "occluded")):
-        change = records[f"wings/{row}", "change of nme, all"]["values"]
-        pairs = zip(records[f"wings/{row}", "nme"]["values"], records[f"wings/{base}", "nme"]["values"], strict=True)
-        np.testing.assert_allclose(change, [a - b for a, b in pairs], atol=1e-9)
-        assert (f"wings/{row}", "nme, hardest tenth") in records

@@ -9,7 +9,8 @@ import yaml
 from snellen.cli.training import parse_train
 from snellen.config import ConfigError, to_dict
 from snellen.data import StepBatches, training_loader
-from snellen.evaluation.compare_plan import Plan, Row, differing_settings, grid, read_rows, row_of, setting_name
+from snellen.evaluation.compare_plan import Plan, Row, grid, read_rows, row_of, setting_name
+from snellen.evaluation.compare_settings import differing_settings
 from snellen.training.job import prepare
 from tiny import write_discs, write_recipe
 
@@ -115,6 +116,11 @@ def test_settings_differ_by_value_and_not_by_how_they_are_written(discs, tmp_pat
     spelled = plan(discs, tmp_path, grid({"pool": ["max", "avg"]}), settings={"model.choices.norm": "batch"})
     assert differing_settings(one, spelled.config(spelled.rows[0], 0)) == []
     assert to_dict(one) != to_dict(spelled.config(spelled.rows[0], 0))
+    # Runs of earlier versions have the usual annotation file written out.
+    older = plan(discs, tmp_path, two.rows, settings={"data.annotations": "annotations.csv"})
+    assert differing_settings(one, older.config(older.rows[0], 0)) == []
+    others = plan(discs, tmp_path, two.rows, settings={"data.annotations": "others.csv"})
+    assert differing_settings(one, others.config(others.rows[0], 0)) == ["data.annotations"]
 
 
 def test_rows_see_the_same_images_in_the_same_order_with_the_same_changes(discs, tmp_path):

@@ -85,6 +85,7 @@ def reproduce(
     *,
     data: str | None = None,
     quick: bool = False,
+    rows: Sequence[str] = (),
     seeds: int | Sequence[int] | None = None,
     runs: str | Path = "runs",
     out: str | Path | None = None,
@@ -99,6 +100,7 @@ def reproduce(
         name: one of `claims`.
         data: folder of the data.
         quick: a smoke run of about a minute, apart from the others; its numbers mean nothing.
+        rows: names of rows, at least two; by default all.
         seeds: how many, or which; by default the claim's.
         runs: folder of the run folders. Finished runs are taken as they are, interrupted ones go on.
         out: folder of comparison.html and comparison.json; by default claim-NAME in `runs`.
@@ -120,7 +122,7 @@ def reproduce(
     if quick and results is not None:
         raise ConfigError("a quick run's numbers mean nothing, so they are not recorded; leave out quick or results")
     claim, chosen = read_claim(name), range(seeds) if isinstance(seeds, int) else seeds
-    plan = claim_plan(claim, data=data, quick=quick, seeds=chosen, runs=runs, out=out, settings=settings)
+    plan = claim_plan(claim, data=data, quick=quick, only=rows, seeds=chosen, runs=runs, out=out, settings=settings)
     found = reproduce_claim(claim, plan, quick=quick, command=command, devices=devices)
     records = [] if results is None else record_claim(claim, plan, results)
     return {**found.to_dict(), "folder": str(plan.out), "records": records}

@@ -21,14 +21,22 @@ class ClaimRow:
     """A row of a claim's table.
 
     Attributes:
-        record: name of its record, e.g. "camvid/unet/cpu"; its runs are called the same with dashes.
+        record: name of its record, e.g. "camvid/unet/cpu".
         settings: what differs from the recipe; keys as for `snellen compare`.
         note: one sentence of context for the record.
+        runs: what its runs are called, the seed aside; by default the record's name with dashes. Rows that train the same and
+            are scored in different ways name the same runs.
+        scoring: how its runs are scored beside the usual (keypoints only): flip, decoder, denoiser (a recipe, trained with each
+            seed), denoiser_weight, occlude.
+        metrics: that are recorded of this row; empty for the claim's.
     """
 
     record: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    runs: str = ""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Claim:
         claim: one sentence.
         figure: what the paper reports, or that no figure was seen: recalled numbers are no targets.
         differences: how our protocol differs, a sentence each.
+        cost: about how long all rows and seeds take, and how that is known.
         recipe: of the rows.
         rows: the first is what the others are compared with.
         seeds: of each.
@@ -48,6 +57,7 @@ class Claim:
         metrics: that are recorded, see evaluation/recording.py.
         robustness: whether the scoring measures corruptions, shifts and the like, which some metrics need.
         quick: settings of a smoke run.
+        settings: of all rows, by dotted names.
     """
 
     name: str
@@ -55,6 +65,7 @@ class Claim:
     claim: str
     figure: str
     differences: tuple[str, ...]
+    cost: str
     recipe: str
     rows: Mapping[str, ClaimRow]
     seeds: tuple[int, ...]
@@ -62,6 +73,7 @@ class Claim:
     metrics: tuple[str, ...]
     robustness: bool
     quick: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def list_claims() -> dict[str, str]:
@@ -83,7 +95,11 @@ def read_claim(name: str) -> Claim:
     if name not in _names():
         raise ConfigError(f"no claim is called {name!r}{nearest(name, _names())}; list all with: snellen reproduce")
     values = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    rows = {row: ClaimRow(**about) for row, about in values.pop("rows").items()}
+    values.pop("shared", None)  # what rows repeat, once
+    rows = {
+        row: ClaimRow(**{**about, "metrics": tuple(about.get("metrics", ()))})
+        for row, about in values.pop("rows").items()
+    }
     for key in ("differences", "seeds", "metrics"):
         values[key] = tuple(values[key])
     return Claim(name=name, rows=rows, **values)

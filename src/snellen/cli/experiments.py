@@ -78,6 +78,7 @@ def reproduce(arguments: Sequence[str]) -> int:
     parser.add_argument("name", nargs="?", help="of the claim")
     parser.add_argument("--data", help="folder of the data")
     parser.add_argument("--quick", action="store_true", help="a smoke run of about a minute; its numbers mean nothing")
+    parser.add_argument("--rows", help="names of rows, e.g. max,lift; by default all")
     parser.add_argument("--seeds", help="how many, or which; by default the claim's")
     parser.add_argument("--runs", default="runs", help="folder of the run folders (default runs)")
     parser.add_argument("--out", help="folder of the outcome; by default RUNS/claim-NAME")
@@ -95,7 +96,8 @@ def reproduce(arguments: Sequence[str]) -> int:
         print("\n".join(f"{name:<{width}}  {sentence}" for name, sentence in known.items()))
         return 0
     found = api.reproduce(
-        chosen.name, data=chosen.data, quick=chosen.quick, seeds=_seeds(chosen.seeds) if chosen.seeds else None,
+        chosen.name, data=chosen.data, quick=chosen.quick, rows=chosen.rows.split(",") if chosen.rows else (),
+        seeds=_seeds(chosen.seeds) if chosen.seeds else None,
         runs=chosen.runs, out=chosen.out, results=chosen.results, devices=chosen.devices,
         command="snellen reproduce " + shlex.join(arguments), **settings,
     )  # fmt: skip

@@ -40,6 +40,8 @@ def _claim(claim: Claim, records: Sequence[Record]) -> list[str]:
         "",
         f"What the paper reports: {claim.figure}",
         "",
+        f"About what it costs: {claim.cost}.",
+        "",
         f"| row | record | {metric} |",
         "|---|---|---|",
         *rows,

@@ -37,12 +37,14 @@ class Group:
         runs: seed -> run folder, finished and scored.
         settings: what sets it apart, by dotted names.
         command: what trains it, `N` standing for the seed.
+        scoring: what stands after the split in the names of its scores' files, where it is scored in another way than usual.
     """
 
     name: str
     runs: Mapping[int, RunFolder]
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    scoring: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,9 @@ def compare_groups(
     notes = []
     if present[0] is not groups[0]:
         notes.append(f"{groups[0].name} has no finished run, so rows are compared with {present[0].name}.")
-    outcomes = {(g.name, seed): ImageOutcomes.load(run.path, split) for g in present for seed, run in g.runs.items()}
+    outcomes = {
+        (g.name, seed): ImageOutcomes.load(run.path, split + g.scoring) for g in present for seed, run in g.runs.items()
+    }
     first, sides, left_out = paired_outcomes(outcomes)
     notes += left_out
     rows = _rows(present, sides, first)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from snellen.config import ConfigError, RunConfig, config_class, nearest, override, to_dict
+from snellen.config import ConfigError, RunConfig, config_class, nearest, override
 from snellen.models import model_choices
 from snellen.recipes import read_recipe
 from snellen.training.runs import RunFolder
 
-__all__ = ["Plan", "Row", "differing_settings", "grid", "read_rows", "row_of", "setting_name"]
+__all__ = ["Plan", "Row", "grid", "read_rows", "row_of", "scoring_name", "setting_name"]
 
 #: Settings that the comparison decides itself, and what to write instead.
 _OWN = {
@@ -28,6 +28,8 @@ _OWN = {
     "recipe": "name the recipe first, or in a row of --rows",
     "task": "the recipe decides it",
 }
+#: How runs may be scored beside the usual.
+_SCORINGS = ("flip", "decoder", "denoiser", "denoiser_weight", "occlude")
 
 
 def setting_name(key: str) -> str:
@@ -49,21 +51,47 @@ class Row:
         name: unique among the rows.
         settings: what differs from the recipe, by dotted names.
         recipe: a recipe of its own; empty for the comparison's.
-        runs: its run folders are called RUNS-seedN; empty makes it of the name.
+        runs: its run folders are called RUNS-seedN; empty makes it of the name. Rows that train the same and are scored in
+            different ways may share them.
+        scoring: how its runs are scored beside the usual, for keypoints: flip, decoder, denoiser (a recipe, trained with each
+            seed), denoiser_weight, occlude; as for `snellen evaluate`.
+        needs: scores that a finished run must have; empty for the plan's.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = ""
     runs: str = ""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
         """The beginning of its run folders' names."""
-        return self.runs or re.sub(r"[^A-Za-z0-9._=+,-]+", "-", self.name).strip("-.") or "row"
+        return self.runs or _file_name(self.name) or "row"
 
 
-def row_of(name: str, settings: Mapping[str, Any], *, runs: str = "") -> Row:
+def _file_name(words: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=+,-]+", "-", words).strip("-.")
+
+
+def scoring_name(scoring: Mapping[str, Any]) -> str:
+    """What stands after the split in the names of files of runs that are scored in another way than usual.
+
+    >>> scoring_name({}), scoring_name({"decoder": "argmax", "occlude": True})
+    ('', '-decoder=argmax,occlude=true')
+    """
+    return "-" + _file_name(",".join(f"{k}={_word(v)}" for k, v in scoring.items())) if scoring else ""
+
+
+def row_of(
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    runs: str = "",
+    scoring: Mapping[str, Any] | None = None,
+    needs: Sequence[str] = (),
+) -> Row:
     """A row of settings as a file has them: by dotted names, as nested groups, or model choices by their bare names.
 
     >>> row_of("lift", {"pool": "lift", "train": {"lift_predict": 0.1}}).settings
@@ -71,7 +99,7 @@ def row_of(name: str, settings: Mapping[str, Any], *, runs: str = "") -> Row:
     """
     rest = dict(settings)
     recipe = str(rest.pop("recipe", "") or "")
-    return Row(name, _flat(rest), recipe, runs)
+    return Row(name, _flat(rest), recipe, runs, scoring or {}, tuple(needs))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -148,6 +176,7 @@ class Plan:
         split: that is scored.
         robustness: whether the scoring measures corruptions, shifts and the like too.
         needs: scores that a finished run must have, by their names in evaluation/recording.py.
+        judge_settings: of the denoisers that rows are scored with, by dotted names.
 
     Raises:
         ConfigError: for fewer than two rows, two of one name, no seed, a setting that does not exist.
@@ -162,11 +191,15 @@ class Plan:
     split: str = "val"
     robustness: bool = False
     needs: tuple[str, ...] = ()
+    judge_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.rows) < 2:
             raise ConfigError("a comparison needs at least two rows; give --vary KEY=FIRST,SECOND or a file of --rows")
-        for what, names in (("named", [r.name for r in self.rows]), ("kept in folders", [r.folder for r in self.rows])):
+        for what, names in (
+            ("named", [r.name for r in self.rows]),
+            ("kept in folders", [self._kept(r) for r in self.rows]),
+        ):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ConfigError(f"two rows are {what} {sorted(twice)[0]!r}; give every row a name of its own")
@@ -177,13 +210,48 @@ class Plan:
         refusals = []
         for row in self.rows:
             for seed in self.seeds:
-                model = self.config(row, seed).model
+                config = self.config(row, seed)
+                model = config.model
             try:
                 model_choices(model.name, **model.choices)
             except ValueError as error:
                 refusals.append(error)  # one row may be impossible while others are compared
+            for key in row.scoring:
+                if key not in _SCORINGS:
+                    raise ConfigError(f"row {row.name!r} cannot be scored with {key}{nearest(key, _SCORINGS)}")
+            if row.scoring and config.task != "keypoints":
+                raise ConfigError(
+                    f"row {row.name!r} is of the task {config.task}, and only keypoints are scored in other ways"
+                )
         if len(refusals) == len(self.rows):
             raise ConfigError(f"no row is possible: {refusals[0]}")
+        of_folder: dict[str, Row] = {}
+        for row in self.rows:
+            other = of_folder.setdefault(row.folder, row)
+            if other is not row and self.config(other, self.seeds[0]) != self.config(row, self.seeds[0]):
+                raise ConfigError(
+                    f"rows {other.name!r} and {row.name!r} share the runs {row.folder!r} but are trained in different ways; "
+                    "give one of them runs of its own"
+                )
+
+    def _kept(self, row: Row) -> str:
+        """Where a row's runs and scores are kept."""
+        return row.folder + scoring_name(row.scoring)
+
+    @property
+    def judges(self) -> tuple[Row, ...]:
+        """The denoisers that rows are scored with: trained before them, not compared."""
+        recipes = dict.fromkeys(row.scoring["denoiser"] for row in self.rows if "denoiser" in row.scoring)
+        return tuple(Row(recipe, {}, recipe, runs=Path(recipe).stem) for recipe in recipes)
+
+    def judge_of(self, row: Row) -> Row | None:
+        """The denoiser that a row is scored with."""
+        return next((judge for judge in self.judges if judge.recipe == row.scoring.get("denoiser")), None)
+
+    def asked(self, row: Row, seed: int) -> dict[str, Any]:
+        """How a row's run of a seed is scored beside the usual, as `evaluate_run` takes it."""
+        judge = self.judge_of(row)
+        return {**row.scoring, **({"denoiser": str(self.folder(judge, seed).path)} if judge else {})}
 
     def recipe_of(self, row: Row) -> str:
         """The recipe that a row is trained by."""
@@ -197,7 +265,7 @@ class Plan:
         """The run of a row and a seed."""
         values = read_recipe(self.recipe_of(row))
         known = {f.name for f in fields(config_class(values))}
-        settings = {**self.settings, **row.settings}
+        settings = self.settings_of(row)
         for name in settings:
             group = name.partition(".")[0]
             if group not in known:
@@ -211,46 +279,14 @@ class Plan:
             )
         return config
 
+    def settings_of(self, row: Row) -> dict[str, Any]:
+        """What differs from its recipe, by dotted names."""
+        return {**(self.judge_settings if row in self.judges else self.settings), **row.settings}
+
     def command(self, row: Row, seed: int | str, *, data: str = "") -> str:
         """What trains the row's run of a seed by itself; `seed` and `data` may be words that stand for them."""
-        settings = {**self.settings, **row.settings}
+        settings = self.settings_of(row)
         if data and "data.root" in settings:
             settings["data.root"] = data
         flags = [f"--{key} {shlex.quote(_word(value))}" for key, value in settings.items()]
         return " ".join(["snellen train", self.recipe_of(row), *flags, f"--seed {seed} --name {row.folder}-seed{seed}"])
-
-
-def differing_settings(one: RunConfig, other: RunConfig) -> list[str]:
-    """Dotted names of the settings in which two runs differ, their names, folders and recipes' names aside."""
-    values = []
-    for config in (one, other):
-        flat = _leaves(to_dict(config))
-        for key in ("recipe", "out", "name"):
-            flat.pop(key)
-        for key in [k for k in flat if k.startswith("model.choices")]:
-            flat.pop(key)
-        # Resolved, since a command line writes some choices in other words, and presets name what others leave out.
-        resolved = model_choices(config.model.name, **config.model.choices)
-        flat |= {f"model.choices.{key}": _plain(value) for key, value in resolved.items()}
-        root = flat.get("data.root")
-        flat["data.root"] = str(Path(root).resolve()) if root else root
-        values.append(flat)
-    keys = dict.fromkeys([*values[0], *values[1]])
-    return [key for key in keys if values[0].get(key) != values[1].get(key)]
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Lists for tuples, as files give them back."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

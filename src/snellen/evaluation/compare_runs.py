@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,13 +21,14 @@ from typing import IO, Any
 import torch
 
 from snellen.config import ConfigError, to_dict
-from snellen.evaluation.compare_plan import Plan, Row, differing_settings
-from snellen.evaluation.compare_worker import scored
+from snellen.evaluation.compare_plan import Plan, Row, scoring_name
+from snellen.evaluation.compare_settings import differing_settings
+from snellen.evaluation.compare_worker import complete
 from snellen.training.job import prepare
 from snellen.training.pace import time_steps
 from snellen.training.runs import write_atomically
 
-__all__ = ["Failure", "RunOfRow", "estimate", "run_plan", "unfinished"]
+__all__ = ["Failure", "RunOfRow", "estimate", "next_run", "run_plan", "unfinished"]
 
 log = logging.getLogger("snellen")
 
@@ -71,12 +72,14 @@ class Failure:
 def unfinished(plan: Plan) -> list[RunOfRow]:
     """The runs that are not trained and scored yet, seed by seed, so that an interrupted comparison has whole seeds.
 
+    Denoisers that rows are scored with come before them.
+
     Raises:
         ConfigError: where a run's folder holds something else.
     """
     found = []
     for seed in plan.seeds:
-        for row in plan.rows:
+        for row in (*plan.judges, *plan.rows):
             folder = plan.folder(row, seed)
             if (folder / "config.yaml").exists():
                 different = differing_settings(folder.config(), plan.config(row, seed))
@@ -87,15 +90,16 @@ def unfinished(plan: Plan) -> list[RunOfRow]:
                     )
             elif folder.path.exists() and any(p for p in folder.path.iterdir() if not p.name.startswith(".")):
                 raise ConfigError(f"{folder.path} is not empty and no run; move it away, or give another --out")
-            if not scored(folder, plan.split, plan.needs):
+            if not complete(plan, row, seed):
                 found.append(RunOfRow(row, seed))
     return found
 
 
 def estimate(plan: Plan, runs: list[RunOfRow], devices: int = 1) -> str:
     """What is left to do and about how long it takes, from a few timed steps of the first run that can be prepared."""
-    total = len(plan.rows) * len(plan.seeds)
-    untrained = [r for r in runs if not plan.folder(r.row, r.seed).finished]
+    total = (len(plan.judges) + len(plan.rows)) * len(plan.seeds)
+    places = {plan.folder(r.row, r.seed).path: r for r in runs}  # rows that are scored in different ways share runs
+    untrained = [r for path, r in places.items() if not plan.folder(r.row, r.seed).finished]
     steps = sum(plan.config(r.row, r.seed).train.steps for r in untrained)
     left = f"{total} runs: {total - len(runs)} are finished"
     if not untrained:
@@ -148,8 +152,8 @@ def _work_off(plan: Plan, runs: list[RunOfRow], devices: int, lock: IO[str] | No
     try:
         while waiting or working:
             for place in range(devices):
-                if place not in working and waiting:
-                    run = waiting.popleft()
+                if place not in working and (run := next_run(plan, waiting, [busy for busy, _, _ in working.values()])):
+                    waiting.remove(run)
                     working[place] = (run, _start(plan, run, place, devices, lock), time.monotonic())
             time.sleep(0.05)
             for place, (run, process, since) in list(working.items()):
@@ -173,21 +177,41 @@ def _work_off(plan: Plan, runs: list[RunOfRow], devices: int, lock: IO[str] | No
     return failures
 
 
+def next_run(plan: Plan, waiting: Iterable[RunOfRow], working: Iterable[RunOfRow]) -> RunOfRow | None:
+    """The first run whose folder nobody writes to, and whose denoiser is not still to come."""
+    busy = {plan.folder(run.row, run.seed).path for run in working}
+    to_come = busy | {plan.folder(run.row, run.seed).path for run in waiting if run.row in plan.judges}
+    for run in waiting:
+        judge = plan.judge_of(run.row)
+        if plan.folder(run.row, run.seed).path in busy:
+            continue
+        if judge is None or plan.folder(judge, run.seed).path not in to_come:
+            return run
+    return None
+
+
+def _kept(plan: Plan, run: RunOfRow) -> str:
+    """The name of a run's files in the folder of the outcome."""
+    return plan.folder(run.row, run.seed).path.name + scoring_name(run.row.scoring)
+
+
 def _log(plan: Plan, run: RunOfRow) -> Path:
-    return plan.out / "logs" / f"{plan.folder(run.row, run.seed).path.name}.log"
+    return plan.out / "logs" / f"{_kept(plan, run)}.log"
 
 
 def _start(plan: Plan, run: RunOfRow, place: int, devices: int, lock: IO[str] | None) -> subprocess.Popen[bytes]:
     """The process of a run. Its standard input is a pipe that closes when this process ends, and ends the other one too."""
-    folder, output = plan.folder(run.row, run.seed), _log(plan, run)
+    row, output = run.row, _log(plan, run)
     job: dict[str, Any] = {
-        "config": to_dict(plan.config(run.row, run.seed)),
-        "command": plan.command(run.row, run.seed),
-        "split": plan.split,
+        "config": to_dict(plan.config(row, run.seed)),
+        "command": plan.command(row, run.seed),
+        "split": None if row in plan.judges else plan.split,
         "robustness": plan.robustness,
-        "needs": list(plan.needs),
+        "needs": list(row.needs or plan.needs),
+        "scoring": dict(row.scoring),
+        "asked": plan.asked(row, run.seed),
     }
-    file = plan.out / "jobs" / f"{folder.path.name}.json"
+    file = plan.out / "jobs" / f"{_kept(plan, run)}.json"
     write_atomically(file, json.dumps(job, indent=1) + "\n")
     output.parent.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ)

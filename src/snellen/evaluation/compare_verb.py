@@ -8,9 +8,10 @@ from pathlib import Path
 
 from snellen.config import ConfigError, RunConfig
 from snellen.evaluation.compare import Comparison, Group, compare_groups
-from snellen.evaluation.compare_plan import Plan, differing_settings
+from snellen.evaluation.compare_plan import Plan, scoring_name
 from snellen.evaluation.compare_runs import run_plan
-from snellen.evaluation.compare_worker import scored
+from snellen.evaluation.compare_settings import differing_settings
+from snellen.evaluation.compare_worker import complete, scored
 from snellen.evaluation.evaluate import evaluate_run
 from snellen.evaluation.report_compare import write_compare_report
 from snellen.training.runs import RunFolder
@@ -39,9 +40,10 @@ def compare_plan(
     groups = [
         Group(
             row.name,
-            {s: plan.folder(row, s) for s in plan.seeds if scored(plan.folder(row, s), plan.split, plan.needs)},
-            row.settings,
+            {s: plan.folder(row, s) for s in plan.seeds if complete(plan, row, s)},
+            {**row.settings, **row.scoring},
             plan.command(row, "N"),
+            scoring_name(row.scoring),
         )
         for row in plan.rows
     ]

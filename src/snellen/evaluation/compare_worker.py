@@ -9,43 +9,64 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from snellen.config import from_dict
+from snellen.evaluation.compare_plan import Plan, Row, scoring_name
 from snellen.evaluation.evaluate import evaluate_run
 from snellen.evaluation.outcomes import outcomes_file
 from snellen.evaluation.recording import has_metric
 from snellen.training.fit import fit
 from snellen.training.runs import RunFolder
 
-__all__ = ["main", "scored", "work"]
+__all__ = ["complete", "main", "scored", "work"]
 
 
-def scored(folder: RunFolder, split: str, needs: Sequence[str] = ()) -> bool:
-    """Whether a run has been scored on a split as its configuration says, by all metrics needed, with its outcomes."""
-    file = folder / f"evaluation-{split}.json"
-    if not folder.finished or not file.is_file() or not outcomes_file(folder.path, split).is_file():
+def complete(plan: Plan, row: Row, seed: int) -> bool:
+    """Whether nothing is left to do of a row's run of a seed; a denoiser that rows are scored with is only trained."""
+    folder = plan.folder(row, seed)
+    if row in plan.judges:
+        return folder.finished
+    return scored(folder, plan.split, row.needs or plan.needs, row.scoring)
+
+
+def scored(folder: RunFolder, split: str, needs: Sequence[str] = (), scoring: Mapping[str, Any] | None = None) -> bool:
+    """Whether a run has been scored on a split by all metrics needed, with its outcomes.
+
+    Args:
+        folder: the run.
+        split: "train", "val" or "test".
+        needs: names of metrics.
+        scoring: how it is asked to be scored (`Row.scoring`); else as its configuration says.
+    """
+    asked = scoring or {}
+    kept = f"{split}{scoring_name(asked)}"
+    file = folder / f"evaluation-{kept}.json"
+    if not folder.finished or not file.is_file() or not outcomes_file(folder.path, kept).is_file():
         return False
     scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
     if not all(has_metric(scores, metric) for metric in needs):
         return False
     evaluate = folder.config().evaluate
     # `snellen evaluate` may have asked for something else since.
-    return all(getattr(evaluate, key, scores[key]) == scores[key] for key in ("flip", "decoder") if key in scores)
+    wanted = {key: asked.get(key, getattr(evaluate, key, scores.get(key))) for key in ("flip", "decoder")}
+    return all(scores[key] == wanted[key] for key in wanted if key in scores)
 
 
-def work(job: dict[str, object]) -> bool:
+def work(job: Mapping[str, Any]) -> bool:
     """Train what is not trained, go on with what was interrupted, score what is not scored.
 
     Args:
-        job: `config` (plain), `command` (for the records), `split`, `robustness`, `needs` (see `scored`).
+        job: `config` (plain), `command` (for the records), `split` (None trains only), `robustness`, `needs` (see `scored`),
+            `scoring` (a row's), `asked` (the same as `evaluate_run` takes it).
 
     Returns:
         Whether the run is complete; False where Ctrl-C stopped it.
     """
-    config = from_dict(job["config"])  # type: ignore[arg-type]  # plain, as it was written
-    folder, split = RunFolder(Path(config.out) / config.run_name), str(job["split"])
+    config = from_dict(job["config"])
+    folder, split, scoring = RunFolder(Path(config.out) / config.run_name), job["split"], job.get("scoring") or {}
     if not folder.finished:
         if folder.last_checkpoint.exists():
             fit(folder.config(), command=str(folder.info().get("command", "")), resume=folder)
@@ -55,8 +76,9 @@ def work(job: dict[str, object]) -> bool:
             fit(config, command=str(job["command"]))
     if not folder.finished:
         return False
-    if not scored(folder, split, job["needs"]):  # type: ignore[arg-type]  # names
-        evaluate_run(folder.path, split=split, robustness=bool(job["robustness"]))
+    if split is not None and not scored(folder, split, job["needs"], scoring):
+        name = scoring_name(scoring) or None
+        evaluate_run(folder.path, split=split, robustness=job["robustness"], name=name, **job.get("asked", {}))
     return True
 
 

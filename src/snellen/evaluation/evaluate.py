@@ -39,8 +39,12 @@ def evaluate_run(
     denoiser: str | Path | None = None,
     denoiser_weight: float | str | None = None,
     occlude: bool = False,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Score a run on a split; writes evaluation-SPLIT.json and what the report needs into the run folder.
+
+    `name`, of a keypoint run, is put after the split in the names of files, so that scores asked for in another way are kept
+    beside the plain ones.
 
     The validation split is scored as it was during training, with the run's validation changes drawn once an image; other
     splits are scored as they are. See `snellen.api.evaluate`.
@@ -64,7 +68,7 @@ def evaluate_run(
         raise ConfigError(
             "--denoiser-weight weighs a denoiser's answers; name its run with --denoiser, or leave it out"
         )
-    conditions = Conditions(None if denoiser is None else str(denoiser), parse_weight(denoiser_weight), occlude)
+    conditions = Conditions(None if denoiser is None else str(denoiser), parse_weight(denoiser_weight), occlude, name)
     asked = {
         "data.root": data,
         "data.on_error": on_error,

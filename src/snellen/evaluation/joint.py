@@ -47,15 +47,19 @@ class Conditions:
         denoiser: run folder of a denoiser to join, or None.
         weight: of its logits; "fit" chooses the best of `WEIGHTS` on the validation images.
         occlude: hide a part of each image behind a black rectangle.
+        name: of the files that are written, after the split; None makes it of the conditions.
     """
 
     denoiser: str | None = None
     weight: float | Literal["fit"] = 1.0
     occlude: bool = False
+    name: str | None = None
 
     @property
     def suffix(self) -> str:
         """Of the names of files, so that scores of other conditions are kept beside the plain ones."""
+        if self.name is not None:
+            return self.name
         return ("-denoised" if self.denoiser is not None else "") + ("-occluded" if self.occlude else "")
 
 

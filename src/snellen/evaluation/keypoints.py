@@ -123,7 +123,11 @@ def evaluate_keypoints(
     ImageOutcomes.of_means(
         record.errors_of_images(), record.names, metric="mean error", unit="px" if pixels else f"% of {record.normaliser}",
         factor=1 if pixels else 100, better="min", curve="val/nme",
-        how={"flip": localiser.flip, "decoder": localiser.decoder},
+        how={
+            "flip": localiser.flip, "decoder": localiser.decoder,
+            **({"denoiser_weight": joined["weight"]} if joined else {}),
+            **({"occluded": True} if conditions.occlude else {}),
+        },
     ).save(folder.path, f"{split}{conditions.suffix}")  # fmt: skip
     return {
         "flip": localiser.flip,

@@ -31,6 +31,12 @@ METRICS = {
     "checkerboard.modulated": ("modulated 2x2 pattern in the logits", "%", 100),
     "psnr": ("PSNR", "dB", 1),
     "gain": ("PSNR above bicubic", "dB", 1),
+    # Of a keypoint model joined with a denoiser, against the same model without it on the same images; of the hardest tenth
+    # only pairs can be told, since both models' errors say which images these are (evaluation/joint.py).
+    "denoiser.gains.all.difference": ("change of nme, all", "%", 100),
+    "denoiser.gains.hardest tenth.first": ("nme without the denoiser, hardest tenth", "%", 100),
+    "denoiser.gains.hardest tenth.second": ("nme, hardest tenth", "%", 100),
+    "denoiser.gains.hardest tenth.difference": ("change of nme, hardest tenth", "%", 100),
     # Of gaze, whose scores say the unit: degrees between directions, or centimetres between points.
     "error": ("mean error of the gaze", "", 1),
     "person_mean": ("mean error of the gaze, mean over people", "", 1),
@@ -163,8 +169,10 @@ def _extra(outcomes: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[st
         "by_person",
         "by_head_yaw",
     )
+    denoised = ("weight", "fitted", "gains")
     return {
         "scores": [{k: s[k] for k in keep if k in s} for s, _ in outcomes],
+        **({"denoiser": [{k: s["denoiser"][k] for k in denoised} for s, _ in outcomes]} if "denoiser" in first else {}),
         **({"box_jitter": first["box_jitter"]} if "box_jitter" in first else {}),
         "parameters": first["parameters"],
         "curves": [i["curve"] for _, i in outcomes],

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from snellen.claims import Claim
+from snellen.config import ConfigError, nearest
 from snellen.evaluation.compare import Comparison
-from snellen.evaluation.compare_plan import Plan, Row, row_of
+from snellen.evaluation.compare_plan import Plan, Row, row_of, scoring_name
 from snellen.evaluation.compare_verb import compare_plan
-from snellen.evaluation.compare_worker import scored
+from snellen.evaluation.compare_worker import complete
 from snellen.evaluation.recording import records_of, run_circumstances
 from snellen.evaluation.results import add_record
 
@@ -21,6 +22,7 @@ def claim_plan(
     *,
     data: str | None,
     quick: bool = False,
+    only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     runs: str | Path = "runs",
     out: str | Path | None = None,
@@ -32,15 +34,31 @@ def claim_plan(
         claim: the claim.
         data: folder of its data.
         quick: a smoke run: two rows, one seed, a few steps, scored on validation images and kept apart.
+        only: names of rows, at least two; by default all.
         seeds: other ones than the claim's.
         runs: folder of the run folders, which are named by their records.
         out: folder of the outcome; by default claim-NAME in `runs`.
         settings: of all rows, by dotted names.
     """
-    shared = {**(claim.quick if quick else {}), **(settings or {})}
+    shared = {**claim.settings, **(claim.quick if quick else {}), **(settings or {})}
     if data is not None:
         shared["data.root"] = data
-    rows = [row_of(name, about.settings, runs=about.record.replace("/", "-")) for name, about in claim.rows.items()]
+    for name in only or ():
+        if name not in claim.rows:
+            raise ConfigError(
+                f"{claim.name} has no row {name!r}{nearest(name, claim.rows)}; it has {', '.join(claim.rows)}"
+            )
+    rows = [
+        row_of(
+            name,
+            about.settings,
+            runs=about.runs or about.record.replace("/", "-"),
+            scoring=about.scoring,
+            needs=() if quick else about.metrics,
+        )
+        for name, about in claim.rows.items()
+        if not only or name in only
+    ]
     name = f"claim-{claim.name}" + ("-quick" if quick else "")
     return Plan(
         recipe=claim.recipe,
@@ -52,6 +70,11 @@ def claim_plan(
         split="val" if quick else claim.split,
         robustness=claim.robustness and not quick,
         needs=() if quick else claim.metrics,
+        judge_settings={
+            key: value
+            for key, value in shared.items()
+            if key in ("data.root", "train.threads") or (quick and key in claim.quick and not key.startswith("model."))
+        },
     )
 
 
@@ -60,6 +83,7 @@ def reproduce_claim(claim: Claim, plan: Plan, *, quick: bool, command: str = "",
     notes = [
         f"Claim of {claim.paper}: {claim.claim}",
         f"What the paper reports: {claim.figure}",
+        f"About what it costs: {claim.cost}.",
         *(f"Different from the paper: {difference}" for difference in claim.differences),
     ]
     if quick:
@@ -72,18 +96,18 @@ def record_claim(claim: Claim, plan: Plan, results: str | Path) -> list[str]:
     written = []
     for row in plan.rows:
         about, folders = claim.rows[row.name], [plan.folder(row, seed) for seed in plan.seeds]
-        if not all(scored(folder, plan.split, plan.needs) for folder in folders):
+        if not all(complete(plan, row, seed) for seed in plan.seeds):
             continue
         outcomes = []
         for folder in folders:
-            text = (folder / f"evaluation-{plan.split}.json").read_text(encoding="utf-8")
+            text = (folder / f"evaluation-{plan.split}{scoring_name(row.scoring)}.json").read_text(encoding="utf-8")
             outcomes.append((json.loads(text)["scores"], run_circumstances(folder)))
         made = records_of(
             about.record,
             outcomes,
             seeds=plan.seeds,
             command=_command(plan, row),
-            metrics=claim.metrics,
+            metrics=about.metrics or claim.metrics,
             note=about.note,
         )
         for record in made:
@@ -95,6 +119,14 @@ def record_claim(claim: Claim, plan: Plan, results: str | Path) -> list[str]:
 def _command(plan: Plan, row: Row) -> str:
     """What a reader types to repeat a seed `N`; the path of the data is the reader's own."""
     flags = "" if plan.robustness else " --no-robustness"
-    return (
-        f"{plan.command(row, 'N', data='DATA')} && snellen evaluate runs/{row.folder}-seedN --split {plan.split}{flags}"
-    )
+    for key, value in row.scoring.items():
+        if key in ("flip", "occlude"):
+            flags += f" --{key}" if value else f" --no-{key}"
+        else:
+            flags += f" --{key.replace('_', '-')} {value}"
+    trained = plan.command(row, "N", data="DATA")
+    judge = plan.judge_of(row)
+    if judge is not None:
+        trained += f" && {plan.command(judge, 'N', data='DATA')}"
+        flags = flags.replace(f" --denoiser {judge.recipe}", f" --denoiser runs/{judge.folder}-seedN")
+    return f"{trained} && snellen evaluate runs/{row.folder}-seedN --split {plan.split}{flags}"
