@@ -236,7 +236,7 @@ def test_wflw_splits_and_attributes(tmp_path, place):
 @pytest.fixture(scope="module")
 def helen():
     folders = {"train_folders": ["helen/trainset"], "test_groups": {"helen": ["helen/testset"]}}
-    given = config(DATA / "faces68", val_share=0.1, channels=3, **folders)
+    given = config(DATA / "faces68", val_share=0.1, channels=3, cache_mb=0, **folders)
     return {split: build_dataset(given, split) for split in ("train", "val", "test")}
 
 

@@ -222,7 +222,7 @@ def test_a_missing_test_split_is_said(tmp_path):
 
 @needs("faces5")
 def test_real_faces():
-    config = KeypointDataConfig(format="mtfl", root=str(DATA / "faces5"), box="mtfl", box_scale=0.95)
+    config = KeypointDataConfig(format="mtfl", root=str(DATA / "faces5"), box="mtfl", box_scale=0.95, cache_mb=0)
     train, val, test = (build_dataset(config, split) for split in ("train", "val", "test"))
     assert len(train) + len(val) == 4151
     assert len(test) == 2019

@@ -318,7 +318,7 @@ def test_settings_that_cannot_be_are_refused():
 
 @needs("gaze")
 def test_columbia():
-    config = GazeDataConfig(root=str(DATA / "gaze"), val_share=0.1)
+    config = GazeDataConfig(root=str(DATA / "gaze"), val_share=0.1, cache_mb=0)
     train, val = (build_gaze(config, split) for split in ("train", "val"))
     assert len(train) + len(val) == 7729
     assert len({e.person for e in train.entries} | {e.person for e in val.entries}) == 38

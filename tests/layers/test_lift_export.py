@@ -84,20 +84,14 @@ def test_onnx(tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    model, file = build(), tmp_path / "lift.onnx"
+    down, file = build().down, tmp_path / "lift.onnx"
     auto = torch.export.Dim.AUTO
     program = torch.onnx.export(
-        model.down, (image(10, 12),), dynamo=True, dynamic_shapes=({0: auto, 2: auto, 3: auto},), verbose=False
+        down, (image(10, 12),), dynamo=True, dynamic_shapes=({0: auto, 2: auto, 3: auto},), verbose=False
     )
     program.save(file)
     session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     for x in (image(10, 12), image(7, 30, 1), image(33, 5, 4)):
         got = torch.from_numpy(session.run(None, {name: x.numpy()})[0])
-        torch.testing.assert_close(got, model.down(x), rtol=1e-5, atol=1e-5)
-    program = torch.onnx.export(model, (image(),), dynamo=True, verbose=False)
-    program.save(file)
-    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {session.get_inputs()[0].name: image().numpy()})
-    for got, expected in zip(outputs, model(image()), strict=True):
-        torch.testing.assert_close(torch.from_numpy(got), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(got, down(x), rtol=1e-5, atol=1e-5)
