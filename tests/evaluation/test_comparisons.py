@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 from snellen.evaluation.comparisons import (
+    box_table,
     corruption_table,
     curves_svg,
     curves_table,
@@ -39,6 +40,22 @@ def test_masking_table_pairs_the_nets_in_the_papers_order():
     page = results_page(records)
     assert "\n| faces5/masking/rcn-1000/cpu" not in page  # in the table, not in the list of records
     assert "| 1111 | 8.00 | 7.00 |" in page
+
+
+def test_errors_at_moved_boxes_stand_beside_one_another():
+    moves = [("shift", 0.0, 0.040), ("shift", 0.1, 0.042), ("scale", 0.7, 0.06), ("scale", 1.0, 0.040)]
+    jitter = [{"kind": kind, "amount": amount, "nme": nme} for kind, amount, nme in moves]
+    one = dataclasses.replace(record("faces68/rcn", [4.0]), extra={"box_jitter": jitter})
+    other = dataclasses.replace(record("faces68/timm", [5.0]), extra={"box_jitter": jitter[:2]})
+    rows = box_table([one, other, record("faces68/none", [1.0])])
+    assert rows[-5:] == [
+        "| box | faces68/rcn | faces68/timm |",
+        "|---|---|---|",
+        "| as annotated | 4.00 (+0 %) | 4.00 (+0 %) |",
+        "| shift 0.1 | 4.20 (+5 %) | 4.20 (+5 %) |",
+        "| scale 0.7 | 6.00 (+50 %) | - |",
+    ]
+    assert box_table([record("faces68/none", [1.0])]) == []
 
 
 def test_curves_are_means_over_seeds_and_need_every_run():

@@ -11,7 +11,16 @@ from snellen.evaluation.drawing import BLUE, GREEN, RED, label, new_figure, tidy
 from snellen.evaluation.results import Record, mean_interval
 from snellen.training.classification import corruption_error
 
-__all__ = ["CURVES", "corruption_table", "curves_svg", "curves_table", "has_table", "masking_table", "paired_table"]
+__all__ = [
+    "CURVES",
+    "box_table",
+    "corruption_table",
+    "curves_svg",
+    "curves_table",
+    "has_table",
+    "masking_table",
+    "paired_table",
+]
 
 #: Runs of the same data and steps whose learning curves are drawn together: figure name -> record names.
 CURVES = {"faces5-curves": ("faces5/rcn", "faces5/sumnet")}
@@ -104,6 +113,38 @@ def paired_table(records: Sequence[Record]) -> list[str]:
         words = f"{interval[0]:+.2f} to {interval[1]:+.2f}" if len(gaps) > 1 else "one seed"
         lines.append(f"| {name} | {r.mean:.2f} | {sum(gaps) / len(gaps):+.2f} | {words} |")
     lines += ["", "Commands:", "", *(f"- {rows[n].name}: `{rows[n].command}`" for n in ("base", *others))]
+    return lines
+
+
+def box_table(records: Sequence[Record]) -> list[str]:
+    """Error against the box, a column a record that measured it, as Markdown lines; empty where none did."""
+    columns = {r.name: r for r in records if r.extra.get("box_jitter")}
+    if not columns:
+        return []
+    errors = {
+        name: {(p["kind"], p["amount"]): 100 * p["nme"] for p in r.extra["box_jitter"]} for name, r in columns.items()
+    }
+    least = {name: min(values.values()) for name, values in errors.items()}
+    lines = [
+        "### Error against the box",
+        "",
+        "Error in % where boxes are shifted by a share of their size, in directions drawn at random, or scaled; in brackets",
+        "how much more that is than the column's least; first seed, at most 200 images of the split, spread over it.",
+        "",
+        f"| box | {' | '.join(columns)} |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    for kind, amount in dict.fromkeys(key for values in errors.values() for key in values):
+        words = "as annotated" if (kind, amount) == ("shift", 0) else f"{kind} {amount:g}"
+        if (kind, amount) == ("scale", 1):
+            continue  # the same box
+        cells = [
+            f"{values[kind, amount]:.2f} (+{100 * (values[kind, amount] / least[name] - 1):.0f} %)"
+            if (kind, amount) in values
+            else "-"
+            for name, values in errors.items()
+        ]
+        lines.append(f"| {words} | {' | '.join(cells)} |")
     return lines
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from snellen.evaluation.claims_page import claims_section
 from snellen.evaluation.comparisons import (
     CURVES,
+    box_table,
     corruption_table,
     curves_svg,
     curves_table,
@@ -23,7 +24,7 @@ from snellen.training.runs import write_atomically
 __all__ = ["HEADLINES", "headline_table", "main", "results_page", "with_headlines"]
 
 #: What the README shows.
-HEADLINES = ("wings/rcn", "faces5/rcn-10min", "faces5/rcn-best")
+HEADLINES = ("wings/rcn", "faces5/rcn-10min", "faces5/rcn-best", "faces68/rcn")
 
 
 def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> str:
@@ -73,7 +74,8 @@ def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> s
                     *table,
                     "",
                 ]
-        for table in (masking_table(everything), paired_table(everything), corruption_table(everything)):
+        tables = (masking_table, box_table, paired_table, corruption_table)
+        for table in (made(everything) for made in tables):
             lines += [*table, ""] if table else []
     lines += claims_section(records)
     if not_run:
