@@ -43,7 +43,7 @@ unit: $(STAMP) ## the tests
 docs: results ## generated pages of docs/
 
 results: $(STAMP) ## docs/results.md from results/*.json
-	$(BIN)/python -m snellen.evaluation.results_page results docs/results.md README.md
+	$(BIN)/python -m snellen.evaluation.results.page results docs/results.md README.md
 
 clean: ## remove what the targets made, but for runs/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

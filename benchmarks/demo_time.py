@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 
 
 def main() -> None:

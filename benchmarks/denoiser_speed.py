@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from snellen import api
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 from snellen.models import ConvDenoiser, Denoiser, create_denoiser
 
 __all__ = ["FORMS", "macs"]

@@ -23,11 +23,11 @@ from PIL import Image
 
 from snellen.config import AugmentConfig, KeypointConfig
 from snellen.data import Split, build_dataset
-from snellen.evaluation.figures_ideas import figure_lift, figure_surroundings, figure_zoom
-from snellen.evaluation.figures_images import figure_coarse_to_fine, figure_gallery
-from snellen.evaluation.figures_pooling import Pooled, figure_bands, figure_put_back, poolings_seen
-from snellen.evaluation.pictures import canvas_picture, where_they_differ
+from snellen.evaluation.figures.ideas import figure_lift, figure_surroundings, figure_zoom
+from snellen.evaluation.figures.images import figure_coarse_to_fine, figure_gallery
+from snellen.evaluation.figures.pooling import Pooled, figure_bands, figure_put_back, poolings_seen
 from snellen.evaluation.record import EvaluationRecord
+from snellen.evaluation.reports.pictures import canvas_picture, where_they_differ
 from snellen.inference import load_localiser
 from snellen.training.runs import RunFolder
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 from snellen.layers import LiftDown2d, lift_planes
 from snellen.layers.lift_plain import NetWeights
 

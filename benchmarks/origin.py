@@ -15,7 +15,7 @@ import numpy as np
 
 from snellen.config import KeypointConfig
 from snellen.data import build_dataset
-from snellen.evaluation.results import Record, add_record, mean_interval
+from snellen.evaluation.results.records import Record, add_record, mean_interval
 from snellen.inference import load_localiser, predict_dataset
 from snellen.training.runs import RunFolder
 

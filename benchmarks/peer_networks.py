@@ -17,9 +17,9 @@ from record import train_once
 from snellen import api
 from snellen.config import KeypointConfig
 from snellen.data import KeypointDataset
-from snellen.evaluation.compare_settings import differing_settings
+from snellen.evaluation.compare.settings import differing_settings
 from snellen.evaluation.keypoints import score
-from snellen.evaluation.recording import run_circumstances
+from snellen.evaluation.results.recording import run_circumstances
 from snellen.inference import load_localiser, predict_dataset
 from snellen.training.metrics import image_errors, normalised_errors
 from snellen.training.runs import RunFolder

@@ -25,8 +25,8 @@ from peer_networks import NETWORKS, RECIPE, Networks, Row
 from snellen.config import KeypointConfig
 from snellen.data import KeypointDataset, Spread, build_dataset
 from snellen.evaluation.evaluate import count_test_look
-from snellen.evaluation.recording import records_of
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.recording import records_of
+from snellen.evaluation.results.records import Record, add_record
 from snellen.geometry import Box
 from snellen.keypoints import Schema
 from snellen.training.metrics import bootstrap_interval, image_errors, normalised_errors, summarise

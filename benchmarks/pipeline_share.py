@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from snellen import api
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 from snellen.training.job import prepare
 from snellen.training.pace import time_steps
 

@@ -25,7 +25,7 @@ from snellen import api
 from snellen.config import DenoisingConfig
 from snellen.data import PointSet, build_points
 from snellen.evaluation.detection import Detection, detection
-from snellen.evaluation.results import Record, add_record, mean_interval
+from snellen.evaluation.results.records import Record, add_record, mean_interval
 from snellen.evaluation.suspects import Suspect, rank_suspects
 from snellen.inference import load_denoiser
 from snellen.keypoints import Keypoints

@@ -28,7 +28,7 @@ from snellen.data import build_dataset
 from snellen.data.boxes import make_box
 from snellen.data.files import AnnotatedImages
 from snellen.data.views import spread
-from snellen.evaluation.results import Record, add_record, mean_interval
+from snellen.evaluation.results.records import Record, add_record, mean_interval
 from snellen.geometry import Box, box_map
 from snellen.images import image_size
 from snellen.inference import Localiser, PointFinder, load_finder, load_localiser

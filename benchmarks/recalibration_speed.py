@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 from snellen.layers import MultiScaleRecalibration
 
 WARM = 3

@@ -16,9 +16,9 @@ import yaml
 
 from snellen import api
 from snellen.config import RunConfig
-from snellen.evaluation.compare_settings import differing_settings
-from snellen.evaluation.recording import METRICS, records_of, run_circumstances
-from snellen.evaluation.results import add_record
+from snellen.evaluation.compare.settings import differing_settings
+from snellen.evaluation.results.recording import METRICS, records_of, run_circumstances
+from snellen.evaluation.results.records import add_record
 from snellen.training.runs import RunFolder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from snellen.data import Wings
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 
 COUNT, REPEATS = 200, 5
 

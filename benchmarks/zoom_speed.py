@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snellen.evaluation.results import Record, add_record
+from snellen.evaluation.results.records import Record, add_record
 from snellen.layers import zoom
 from snellen.layers.zoom_saliency import position_sums, zoom_matrices
 from snellen.models.zoomers import SaliencySampler

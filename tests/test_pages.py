@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snellen.claims import list_claims, read_claim
-from snellen.evaluation.results import Record, mean_interval, read_records
+from snellen.evaluation.results.records import Record, mean_interval, read_records
 from snellen.recipes import list_recipes
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -12,14 +12,14 @@ from snellen import api, claims
 from snellen.claims import list_claims, read_claim
 from snellen.cli import main
 from snellen.config import ConfigError, to_dict
-from snellen.evaluation.claims_page import claims_section
-from snellen.evaluation.compare_runs import next_run, unfinished
-from snellen.evaluation.compare_settings import differing_settings
-from snellen.evaluation.compare_worker import complete, work
-from snellen.evaluation.comparisons import has_table
-from snellen.evaluation.recording import METRICS
-from snellen.evaluation.reproduce import claim_plan
-from snellen.evaluation.results import read_records
+from snellen.evaluation.compare.reproduce import claim_plan
+from snellen.evaluation.compare.runs import next_run, unfinished
+from snellen.evaluation.compare.settings import differing_settings
+from snellen.evaluation.compare.worker import complete, work
+from snellen.evaluation.results.claims import claims_section
+from snellen.evaluation.results.recording import METRICS
+from snellen.evaluation.results.records import read_records
+from snellen.evaluation.results.tables import has_table
 from structures import denoiser_recipe, keypoint_recipe, write_shapes
 from tiny import write_discs, write_recipe
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from snellen.config import ConfigError
-from snellen.evaluation.compare_pairs import paired_outcomes
+from snellen.evaluation.compare.pairs import paired_outcomes
 from snellen.evaluation.outcomes import ImageOutcomes, outcomes_file
 
 ABOUT = {"metric": "mean error", "unit": "px", "factor": 1, "better": "min", "curve": "val/nme"}

@@ -9,8 +9,8 @@ import yaml
 from snellen.cli.training import parse_train
 from snellen.config import ConfigError, to_dict
 from snellen.data import StepBatches, training_loader
-from snellen.evaluation.compare_plan import Plan, Row, grid, read_rows, row_of, setting_name
-from snellen.evaluation.compare_settings import differing_settings
+from snellen.evaluation.compare.plan import Plan, Row, grid, read_rows, row_of, setting_name
+from snellen.evaluation.compare.settings import differing_settings
 from snellen.training.job import prepare
 from tiny import write_discs, write_recipe
 

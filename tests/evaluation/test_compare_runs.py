@@ -13,10 +13,10 @@ import pytest
 from snellen import api
 from snellen.cli import main
 from snellen.config import ConfigError, to_dict
-from snellen.evaluation import compare_runs
-from snellen.evaluation.compare_plan import Plan, grid, row_of
-from snellen.evaluation.compare_runs import estimate, run_plan, unfinished
-from snellen.evaluation.compare_worker import work
+from snellen.evaluation.compare import runs as compare_runs
+from snellen.evaluation.compare.plan import Plan, grid, row_of
+from snellen.evaluation.compare.runs import estimate, run_plan, unfinished
+from snellen.evaluation.compare.worker import work
 from tiny import write_discs, write_recipe
 
 VARY = {"pool": ["max", "avg"]}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snellen.evaluation.compare_statistics import Side, holm, paired_difference
+from snellen.evaluation.compare.statistics import Side, holm, paired_difference
 
 
 def means(values):

@@ -3,7 +3,9 @@
 import dataclasses
 import re
 
-from snellen.evaluation.comparisons import (
+from snellen.evaluation.results.page import results_page
+from snellen.evaluation.results.records import Record
+from snellen.evaluation.results.tables import (
     box_table,
     corruption_table,
     curves_svg,
@@ -12,8 +14,6 @@ from snellen.evaluation.comparisons import (
     masking_table,
     paired_table,
 )
-from snellen.evaluation.results import Record
-from snellen.evaluation.results_page import results_page
 
 NAMES = ("faces5/rcn", "faces5/sumnet")
 

@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from snellen import api
-from snellen.evaluation.figures_gates import figure_gates, gates_picture, gates_seen, keep_gates
+from snellen.evaluation.figures.gates import figure_gates, gates_picture, gates_seen, keep_gates
 from snellen.models import create_model
 from tiny import class_recipe, write_classes
 

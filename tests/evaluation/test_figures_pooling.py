@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snellen.evaluation.figures_pooling import figure_bands, figure_put_back, poolings_seen, put_back
+from snellen.evaluation.figures.pooling import figure_bands, figure_put_back, poolings_seen, put_back
 from snellen.models import create_model
 
 

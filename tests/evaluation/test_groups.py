@@ -12,7 +12,7 @@ from faces import write_pts
 from snellen.cli import main
 from snellen.evaluation.groups import GroupScore, group_scores
 from snellen.evaluation.record import EvaluationRecord
-from snellen.evaluation.report_keypoints import render_report
+from snellen.evaluation.reports.keypoints import render_report
 
 PLAIN = dataclasses.replace(make_record("mtfl-5", 30, seed=1), samples=[], coarse_to_fine=[])
 

@@ -9,7 +9,7 @@ from synthetic_record import make_record
 
 from snellen.config import AugmentConfig
 from snellen.data import Wings
-from snellen.evaluation.pictures import where_they_differ
+from snellen.evaluation.reports.pictures import where_they_differ
 
 
 def scored(wings, worse):

@@ -13,11 +13,12 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_record import make_record
 
-from snellen.evaluation import figures, figures_images
-from snellen.evaluation.drawing import label, new_figure, svg
+from snellen.evaluation.figures import images as figures_images
+from snellen.evaluation.figures import keypoints as figures
+from snellen.evaluation.figures.drawing import label, new_figure, svg
 from snellen.evaluation.record import EvaluationRecord, JitterPoint
-from snellen.evaluation.report_keypoints import render_report, write_report
-from snellen.evaluation.tables import normaliser_in_words
+from snellen.evaluation.reports.keypoints import render_report, write_report
+from snellen.evaluation.reports.tables import normaliser_in_words
 from snellen.keypoints import get_schema
 
 WINGS = make_record("wings-12")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_record import make_record
 
-from snellen.evaluation.shapes import constant_guess_error, mean_shape
+from snellen.evaluation.figures.shapes import constant_guess_error, mean_shape
 
 FACES = make_record("mtfl-5", 30, seed=1)
 

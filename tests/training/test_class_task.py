@@ -19,7 +19,7 @@ from snellen import api, cli
 from snellen.config import ConfigError, from_dict, override
 from snellen.evaluation.class_record import ClassRecord
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.report_classes import render_class_report
+from snellen.evaluation.reports.classes import render_class_report
 from snellen.inference import Classifier, load, load_localiser
 from snellen.training.classification import summarise_classes
 from snellen.training.fit import fit

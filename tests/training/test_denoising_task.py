@@ -14,8 +14,8 @@ from snellen.evaluation.denoising import DenoisingRecord
 from snellen.evaluation.joint import Conditions, paired_gains, parse_weight
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.record import EvaluationRecord
-from snellen.evaluation.report_denoising import render_denoising_report
-from snellen.evaluation.report_keypoints import render_report
+from snellen.evaluation.reports.denoising import render_denoising_report
+from snellen.evaluation.reports.keypoints import render_report
 from snellen.geometry import Box
 from snellen.inference import StructureModel, load, load_denoiser, load_joint, load_localiser
 from snellen.keypoints import Keypoints, Schema
@@ -161,7 +161,7 @@ def test_occluded_and_the_report(folder, capsys):
 
 def test_the_image_model_alone_explains_its_stages(folder):
     """Branches are masked in the image model; the structure would fill the maps of every stage."""
-    from snellen.evaluation.pictures import coarse_to_fine
+    from snellen.evaluation.reports.pictures import coarse_to_fine
 
     run = folder / "faces-seed0"
     canvas = torch.rand(1, 32, 32) * 255

@@ -16,7 +16,7 @@ from snellen.data import build_gaze
 from snellen.data.gaze_angles import angular_error
 from snellen.evaluation.gaze_record import GazeRecord
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.report_gaze import render_gaze_report
+from snellen.evaluation.reports.gaze import render_gaze_report
 from snellen.geometry import Box
 from snellen.inference import Gazer, load
 from snellen.training.fit import fit

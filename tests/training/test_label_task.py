@@ -16,11 +16,11 @@ from snellen import api, cli
 from snellen.config import ConfigError, from_dict
 from snellen.data import DataError
 from snellen.data.masks import LabelMap
+from snellen.evaluation.figures.palette import COLOURS, NO_CLASS, colour, coloured
 from snellen.evaluation.label_record import LabelRecord, thumbnail
 from snellen.evaluation.labels import measure, shifted
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.palette import COLOURS, NO_CLASS, colour, coloured
-from snellen.evaluation.report_labels import render_label_report
+from snellen.evaluation.reports.labels import render_label_report
 from snellen.inference import Segmenter, load, load_localiser
 from snellen.models import LabelOutput
 from snellen.training.fit import fit

@@ -12,7 +12,7 @@ from snellen import api, cli, create_model
 from snellen.config import ConfigError, from_dict
 from snellen.data import ClassBatch
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.report_superresolution import render_super_report
+from snellen.evaluation.reports.superresolution import render_super_report
 from snellen.evaluation.superresolution import SuperRecord, bicubic
 from snellen.inference import Enlarger, load
 from snellen.models import UnknownChoiceError

@@ -12,8 +12,8 @@ from gazes import gaze_recipe, write_gazes
 from snellen.config import ConfigError, from_dict
 from snellen.data import StepBatches, training_loader
 from snellen.evaluation.evaluate import evaluate_run, report_run
-from snellen.evaluation.history import read_history
-from snellen.evaluation.zoom_section import zoom_section
+from snellen.evaluation.reports.history import read_history
+from snellen.evaluation.reports.zoom import zoom_section
 from snellen.inference import load
 from snellen.training.fit import fit
 from snellen.training.job import prepare

@@ -41,8 +41,8 @@ def compare(
     Raises:
         ConfigError: one sentence on what to change.
     """
-    from snellen.evaluation.compare_plan import Plan, grid, read_rows, row_of, setting_name
-    from snellen.evaluation.compare_verb import compare_plan
+    from snellen.evaluation.compare.plan import Plan, grid, read_rows, row_of, setting_name
+    from snellen.evaluation.compare.verb import compare_plan
 
     made = grid(vary) if vary else []
     if isinstance(rows, Mapping):
@@ -75,7 +75,7 @@ def compare_runs(
     Returns:
         As `compare`.
     """
-    from snellen.evaluation.compare_verb import compare_finished
+    from snellen.evaluation.compare.verb import compare_finished
 
     return compare_finished(runs, split=split, out=out, command=command).to_dict()
 
@@ -117,7 +117,7 @@ def reproduce(
     """
     from snellen.claims import read_claim
     from snellen.config import ConfigError
-    from snellen.evaluation.reproduce import claim_plan, record_claim, reproduce_claim
+    from snellen.evaluation.compare.reproduce import claim_plan, record_claim, reproduce_claim
 
     if quick and results is not None:
         raise ConfigError("a quick run's numbers mean nothing, so they are not recorded; leave out quick or results")

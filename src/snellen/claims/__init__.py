@@ -54,7 +54,7 @@ class Claim:
         rows: the first is what the others are compared with.
         seeds: of each.
         split: that is scored.
-        metrics: that are recorded, see evaluation/recording.py.
+        metrics: that are recorded, see evaluation/results/recording.py.
         robustness: whether the scoring measures corruptions, shifts and the like, which some metrics need.
         quick: settings of a smoke run.
         settings: of all rows, by dotted names.

@@ -16,9 +16,9 @@ from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
 from snellen.data.files import DataError
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
-from snellen.evaluation.figures_gates import keep_gates
-from snellen.evaluation.history import run_facts
+from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.outcomes import ImageOutcomes
+from snellen.evaluation.reports.history import run_facts
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
 from snellen.training.calibration import reliability

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from snellen.config import AugmentConfig, DenoisingConfig
 from snellen.data import PointCanvas, build_points, evaluation_loader
-from snellen.evaluation.history import run_facts
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.pictures import choose
+from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.pictures import choose
 from snellen.evaluation.run_record import RunRecord
 from snellen.inference import load_denoiser
 from snellen.keypoints.codecs import decode

@@ -184,7 +184,7 @@ def report_run(run: str | Path, *, split: str = "") -> Path:
     """Write report.html from the newest evaluation (or that of `split`), evaluating where there is none."""
     file = _report(run, split)
     if (RunFolder(run) / "zoom-history.npz").is_file():
-        from snellen.evaluation.zoom_section import add_zoom_section
+        from snellen.evaluation.reports.zoom import add_zoom_section
 
         write_atomically(file, add_zoom_section(file.read_text(encoding="utf-8"), RunFolder(run)))
     return file
@@ -199,30 +199,30 @@ def _report(run: str | Path, split: str) -> Path:
         found = [folder / f"predictions-{split or 'val'}.json"]
     if isinstance(config, ClassificationConfig):
         from snellen.evaluation.class_record import ClassRecord
-        from snellen.evaluation.report_classes import write_class_report
+        from snellen.evaluation.reports.classes import write_class_report
 
         return write_class_report(ClassRecord.load(found[-1]), folder / "report.html")
     if isinstance(config, SegmentationConfig):
         from snellen.evaluation.label_record import LabelRecord
-        from snellen.evaluation.report_labels import write_label_report
+        from snellen.evaluation.reports.labels import write_label_report
 
         return write_label_report(LabelRecord.load(found[-1]), folder / "report.html")
     if isinstance(config, SuperResolutionConfig):
-        from snellen.evaluation.report_superresolution import write_super_report
+        from snellen.evaluation.reports.superresolution import write_super_report
         from snellen.evaluation.superresolution import SuperRecord
 
         return write_super_report(SuperRecord.load(found[-1]), folder / "report.html")
     if isinstance(config, GazeConfig):
         from snellen.evaluation.gaze_record import GazeRecord
-        from snellen.evaluation.report_gaze import write_gaze_report
+        from snellen.evaluation.reports.gaze import write_gaze_report
 
         return write_gaze_report(GazeRecord.load(found[-1]), folder / "report.html")
     if isinstance(config, DenoisingConfig):
         from snellen.evaluation.denoising import DenoisingRecord
-        from snellen.evaluation.report_denoising import write_denoising_report
+        from snellen.evaluation.reports.denoising import write_denoising_report
 
         return write_denoising_report(DenoisingRecord.load(found[-1]), folder / "report.html")
     from snellen.evaluation.record import EvaluationRecord
-    from snellen.evaluation.report_keypoints import write_report
+    from snellen.evaluation.reports.keypoints import write_report
 
     return write_report(EvaluationRecord.load(found[-1]), folder / "report.html")

@@ -9,9 +9,9 @@ from snellen.config import GazeConfig
 from snellen.data.gaze_build import build_gaze
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
 from snellen.evaluation.gaze_record import GazeExample, GazeRecord
-from snellen.evaluation.history import run_facts
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.pictures import choose
+from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.pictures import choose
 from snellen.inference import load
 from snellen.inference.gazer import Gazer
 from snellen.training.gaze_metrics import gaze_errors, summarise_gaze

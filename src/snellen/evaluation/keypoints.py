@@ -9,14 +9,14 @@ import numpy as np
 from snellen.config import AugmentConfig, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
-from snellen.evaluation.figures_gates import keep_gates
+from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.groups import group_scores
-from snellen.evaluation.history import read_history
 from snellen.evaluation.joint import Conditions, fit_weight, occluded, paired_gains, plain_gains, three_voices
 from snellen.evaluation.millimetres import millimetre_scores
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
+from snellen.evaluation.reports.history import read_history
+from snellen.evaluation.reports.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.inference import Localiser, Predictions, load_joint, load_localiser, predict_dataset
 from snellen.models import JointNet
 from snellen.training.calibration import reliability

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from snellen.config import SegmentationConfig
 from snellen.data import DataError, SegmentationDataset
-from snellen.evaluation.history import run_facts
 from snellen.evaluation.label_record import LabelRecord, LabelSample, thumbnail
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.pictures import choose
+from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.pictures import choose
 from snellen.inference import Segmenter, load
 from snellen.inference.tiles import read_off
 from snellen.training.boundaries import boundary_f_scores, boundary_scores, checkerboard

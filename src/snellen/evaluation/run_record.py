@@ -16,7 +16,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from snellen.evaluation.report_page import Page
+from snellen.evaluation.reports.page import Page
 from snellen.training.runs import write_atomically
 
 __all__ = ["RunRecord", "image_tag", "png"]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from snellen.config import SuperResolutionConfig
 from snellen.data import ClassificationCanvas, evaluation_loader
-from snellen.evaluation.history import run_facts
 from snellen.evaluation.outcomes import ImageOutcomes
-from snellen.evaluation.pictures import choose
+from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.pictures import choose
 from snellen.evaluation.run_record import RunRecord
 from snellen.inference import Enlarger, load
 from snellen.training.boundaries import checkerboard, psnr

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from snellen.evaluation.drawing import BLUE, FONT_SIZE, GREEN, INK, RED, new_figure
+from snellen.evaluation.figures.drawing import BLUE, FONT_SIZE, GREEN, INK, RED, new_figure
 from snellen.evaluation.suspects import Suspect
 from snellen.geometry import Box
 from snellen.keypoints import Keypoints

@@ -1,0 +1,1 @@
+"""Paired experiments: plans, runs, statistics and words of `snellen compare` and `snellen reproduce`."""

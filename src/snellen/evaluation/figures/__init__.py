@@ -1,0 +1,1 @@
+"""Figures, as matplotlib draws them for reports and docs."""

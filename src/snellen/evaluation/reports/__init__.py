@@ -1,0 +1,1 @@
+"""HTML reports, one template a task."""
