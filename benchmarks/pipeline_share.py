@@ -14,7 +14,7 @@ import yaml
 
 from snellen import api
 from snellen.evaluation.results.records import Record, add_record
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from snellen.training.pace import time_steps
 
 

@@ -17,7 +17,7 @@ from snellen.config import from_dict
 from snellen.data import KeypointDataset, StepBatches, evaluation_loader, training_loader
 from snellen.models import KeypointOutput
 from snellen.models.base import KeypointNet
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 
 #: torch 2.9's exporter takes the evenness of an example's sides for a rule; newer ones leave height and width open.
 exports_any_size = pytest.mark.skipif(

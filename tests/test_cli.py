@@ -164,7 +164,7 @@ def test_every_recipe_parses_and_says_what_it_is(recipe):
 
 
 def test_every_recipe_builds_its_model(recipe):
-    from snellen.training.job import make_model
+    from snellen.training.jobs import make_model
 
     config = api.resolve(recipe)
     points = {"keypoints": 3}

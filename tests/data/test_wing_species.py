@@ -12,7 +12,7 @@ from snellen.data.wing_species import REACH, SPECIES, WingSpecies, junction_cove
 from snellen.data.wings import Wings
 from snellen.geometry import transform_points
 from snellen.keypoints.built_in import WINGS_12
-from snellen.training.class_job import class_images
+from snellen.training.jobs.classification import class_images
 
 SIZE = (384, 512)
 JUNCTION = WINGS_12.index("posterior_crossvein_l4")

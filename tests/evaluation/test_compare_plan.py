@@ -11,7 +11,7 @@ from snellen.config import ConfigError, to_dict
 from snellen.data import StepBatches, training_loader
 from snellen.evaluation.compare.plan import Plan, Row, grid, read_rows, row_of, setting_name
 from snellen.evaluation.compare.settings import differing_settings
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from tiny import write_discs, write_recipe
 
 

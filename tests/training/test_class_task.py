@@ -23,7 +23,7 @@ from snellen.evaluation.reports.classes import render_class_report
 from snellen.inference import Classifier, load, load_localiser
 from snellen.training.classification import summarise_classes
 from snellen.training.fit import fit
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from tiny import class_recipe, write_classes
 
 
@@ -104,7 +104,7 @@ def test_scores_are_those_of_its_own_logits(run, tmp_path, monkeypatch):
     # What comparisons are made of comes to the same score.
     assert ImageOutcomes.load(run, "test").score() == pytest.approx(100 * scores["top1"])
     model = load(run)
-    from snellen.training.class_job import class_images
+    from snellen.training.jobs.classification import class_images
     from snellen.training.runs import RunFolder
 
     logits, labels = model.logits_of(class_images(RunFolder(run).config(), "test"))

@@ -20,10 +20,10 @@ from snellen.geometry import Box
 from snellen.inference import StructureModel, load, load_denoiser, load_joint, load_localiser
 from snellen.keypoints import Keypoints, Schema
 from snellen.models import JointNet
-from snellen.training.denoising_task import denoising_loss, errors_of_changed
 from snellen.training.fit import fit
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from snellen.training.runs import RunFolder
+from snellen.training.tasks.denoising import denoising_loss, errors_of_changed
 from structures import SCHEMA, TEMPLATE, denoiser_recipe, keypoint_recipe, write_shapes
 
 

@@ -20,7 +20,7 @@ from snellen.evaluation.reports.gaze import render_gaze_report
 from snellen.geometry import Box
 from snellen.inference import Gazer, load
 from snellen.training.fit import fit
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from snellen.training.runs import RunFolder
 
 

@@ -24,8 +24,8 @@ from snellen.evaluation.reports.labels import render_label_report
 from snellen.inference import Segmenter, load, load_localiser
 from snellen.models import LabelOutput
 from snellen.training.fit import fit
-from snellen.training.job import prepare
-from snellen.training.label_job import class_weights
+from snellen.training.jobs import prepare
+from snellen.training.jobs.segmentation import class_weights
 from snellen.training.segmentation import mean_iou_interval
 from tiny import label_recipe, write_label_maps
 

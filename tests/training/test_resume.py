@@ -19,7 +19,7 @@ import torch
 
 from snellen import api
 from snellen.cli import main
-from snellen.training.keypoint_task import KeypointTask
+from snellen.training.tasks.keypoints import KeypointTask
 from tiny import write_discs, write_recipe
 
 STEPS = 40

@@ -17,11 +17,11 @@ from snellen.evaluation.superresolution import SuperRecord, bicubic
 from snellen.inference import Enlarger, load
 from snellen.models import UnknownChoiceError
 from snellen.training.boundaries import psnr
-from snellen.training.class_job import class_images
 from snellen.training.fit import fit
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
+from snellen.training.jobs.classification import class_images
 from snellen.training.runs import RunFolder
-from snellen.training.super_task import halve
+from snellen.training.tasks.superresolution import halve
 from tiny import class_recipe, write_classes
 
 

@@ -9,9 +9,9 @@ import torch
 from contracts import TaskContract
 from snellen.config import KeypointTrainConfig
 from snellen.models import create_model
-from snellen.training.keypoint_job import build_model
-from snellen.training.keypoint_task import KeypointTask
-from snellen.training.task import make_optimiser, one_cycle
+from snellen.training.jobs.keypoints import build_model
+from snellen.training.tasks.keypoints import KeypointTask
+from snellen.training.tasks.task import make_optimiser, one_cycle
 from tiny import recipe, write_discs
 
 

@@ -13,7 +13,7 @@ from snellen.config import ConfigError, from_dict
 from snellen.evaluation.record import EvaluationRecord
 from snellen.models import create_model
 from snellen.training.fit import fit
-from snellen.training.keypoint_task import KeypointTask
+from snellen.training.tasks.keypoints import KeypointTask
 from tiny import recipe, write_discs
 
 #: Neither the heatmap's stride nor the backbone's divides it.

@@ -16,7 +16,7 @@ from snellen.evaluation.reports.history import read_history
 from snellen.evaluation.reports.zoom import zoom_section
 from snellen.inference import load
 from snellen.training.fit import fit
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from snellen.training.zoom_history import ZOOM_FILE, ZoomHistory, read_zoom_history
 from snellen.training.zoom_loss import saliency_loss
 from tiny import class_recipe, label_recipe, recipe, write_classes, write_discs, write_label_maps

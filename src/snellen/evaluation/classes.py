@@ -22,7 +22,6 @@ from snellen.evaluation.reports.history import run_facts
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
 from snellen.training.calibration import reliability
-from snellen.training.class_job import class_images
 from snellen.training.classification import (
     confusion_matrix,
     corruption_error,
@@ -31,6 +30,7 @@ from snellen.training.classification import (
     shift_consistency,
     summarise_classes,
 )
+from snellen.training.jobs.classification import class_images
 from snellen.training.runs import RunFolder
 
 __all__ = ["class_robustness", "evaluate_classes"]

@@ -16,9 +16,9 @@ from snellen.evaluation.reports.pictures import choose
 from snellen.evaluation.run_record import RunRecord
 from snellen.inference import load_denoiser
 from snellen.keypoints.codecs import decode
-from snellen.training.denoising_task import errors_of_changed
 from snellen.training.metrics import bootstrap_interval
 from snellen.training.runs import RunFolder
+from snellen.training.tasks.denoising import errors_of_changed
 
 __all__ = ["DenoisingRecord", "PointSample", "evaluate_denoising"]
 

@@ -20,7 +20,7 @@ from snellen.evaluation.reports.pictures import choose
 from snellen.inference import Segmenter, load
 from snellen.inference.tiles import read_off
 from snellen.training.boundaries import boundary_f_scores, boundary_scores, checkerboard
-from snellen.training.label_job import label_images
+from snellen.training.jobs.segmentation import label_images
 from snellen.training.metrics import bootstrap_interval
 from snellen.training.runs import RunFolder
 from snellen.training.segmentation import confusion_matrix, label_scores, mean_iou_interval

@@ -17,10 +17,10 @@ from snellen.evaluation.reports.pictures import choose
 from snellen.evaluation.run_record import RunRecord
 from snellen.inference import Enlarger, load
 from snellen.training.boundaries import checkerboard, psnr
-from snellen.training.class_job import class_images
+from snellen.training.jobs.classification import class_images
 from snellen.training.metrics import bootstrap_interval
 from snellen.training.runs import RunFolder
-from snellen.training.super_task import HIGHEST, halve
+from snellen.training.tasks.superresolution import HIGHEST, halve
 
 __all__ = ["PictureSample", "SuperRecord", "bicubic", "evaluate_pictures"]
 

@@ -30,11 +30,11 @@ from snellen.training.callbacks import (
     ResumeCheckpoint,
     StopOnInterrupt,
 )
-from snellen.training.job import Job, prepare
+from snellen.training.jobs import Job, prepare
 from snellen.training.memory import peak_memory
 from snellen.training.pace import time_steps
 from snellen.training.runs import RunFolder, write_atomically
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 from snellen.training.zoom_history import ZoomHistory
 
 __all__ = ["fit"]

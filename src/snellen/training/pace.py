@@ -5,7 +5,7 @@ import time
 import torch
 
 from snellen.data import Canvases, StepBatches, training_loader
-from snellen.training.task import Task, make_optimiser
+from snellen.training.tasks.task import Task, make_optimiser
 
 __all__ = ["WARM_STEPS", "time_steps"]
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from snellen.training.runs import write_atomically
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 
 __all__ = ["ZOOM_FILE", "ZoomHistory", "read_zoom_history"]
 

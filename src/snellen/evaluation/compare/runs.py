@@ -24,7 +24,7 @@ from snellen.config import ConfigError, to_dict
 from snellen.evaluation.compare.plan import Plan, Row, scoring_name
 from snellen.evaluation.compare.settings import differing_settings
 from snellen.evaluation.compare.worker import complete
-from snellen.training.job import prepare
+from snellen.training.jobs import prepare
 from snellen.training.pace import time_steps
 from snellen.training.runs import write_atomically
 

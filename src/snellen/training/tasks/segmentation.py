@@ -12,7 +12,7 @@ from snellen.config import SegmentationConfig
 from snellen.data import LabelBatch
 from snellen.models import LabelNet, LabelOutput
 from snellen.training.segmentation import confusion_matrix, label_loss, label_scores
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 
 __all__ = ["LabelTask"]
 

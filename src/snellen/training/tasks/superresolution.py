@@ -12,7 +12,7 @@ from snellen.config import SuperResolutionConfig
 from snellen.data import ClassBatch
 from snellen.models.superres import SuperResolver
 from snellen.training.boundaries import psnr
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 
 __all__ = ["HIGHEST", "SuperTask", "halve"]
 

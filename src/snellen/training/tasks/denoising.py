@@ -16,7 +16,7 @@ from snellen.keypoints.codecs import decode
 from snellen.models import Denoiser
 from snellen.training.losses import sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 
 __all__ = ["DenoisingTask", "denoising_loss", "errors_of_changed"]
 

@@ -15,7 +15,7 @@ from snellen.models import KeypointNet, KeypointOutput
 from snellen.models.zoomed import decode_output
 from snellen.training.losses import keypoint_loss, sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 from snellen.training.zoom_loss import original_frame_loss, point_boxes, saliency_loss
 
 __all__ = ["KeypointTask"]

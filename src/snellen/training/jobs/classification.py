@@ -8,8 +8,8 @@ from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
 from snellen.data.wing_species import wing_species
 from snellen.models import ClassNet
-from snellen.training.class_task import ClassTask
-from snellen.training.job import Job, make_model
+from snellen.training.jobs.base import Job, make_model
+from snellen.training.tasks.classification import ClassTask
 from snellen.training.zoom_setup import refuse_fixed
 
 __all__ = ["class_images", "prepare_classes"]
@@ -46,7 +46,7 @@ def class_images(
 
 
 def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = True) -> Job:
-    """What `snellen.training.job.prepare` answers for classification."""
+    """What `snellen.training.jobs.prepare` answers for classification."""
     data, canvas = config.data, config.data.canvas
     train, val = (class_images(config, split) for split in ("train", "val"))
     model: ClassNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))

@@ -11,7 +11,7 @@ from torch import Tensor
 from snellen.config import ClassificationConfig
 from snellen.data import ClassBatch
 from snellen.models import ClassNet, ClassOutput
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 
 __all__ = ["ClassTask"]
 

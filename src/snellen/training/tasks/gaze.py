@@ -12,7 +12,7 @@ from snellen.data.gaze_angles import angular_loss
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
 from snellen.models.gaze_nets import GazeNet
 from snellen.models.outputs import GazeOutput
-from snellen.training.task import Task
+from snellen.training.tasks.task import Task
 
 __all__ = ["GazeTask"]
 

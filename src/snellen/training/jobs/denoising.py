@@ -3,14 +3,14 @@
 from snellen.config import ConfigError, DenoisingConfig
 from snellen.data import PointCanvas, build_points
 from snellen.models import Denoiser
-from snellen.training.denoising_task import DenoisingTask
-from snellen.training.job import Job, make_model
+from snellen.training.jobs.base import Job, make_model
+from snellen.training.tasks.denoising import DenoisingTask
 
 __all__ = ["prepare_denoising"]
 
 
 def prepare_denoising(config: DenoisingConfig, *, load_pretrained: bool = True) -> Job:
-    """What `snellen.training.job.prepare` answers for denoising: no image is decoded or drawn."""
+    """What `snellen.training.jobs.prepare` answers for denoising: no image is decoded or drawn."""
     data, canvas = config.data, config.data.canvas
     train, val = (build_points(data, split) for split in ("train", "val"))
     schema, wanted = train.schema, config.evaluate.normaliser

@@ -10,8 +10,8 @@ from snellen.data import CanvasDataset, KeypointDataset, build_dataset
 from snellen.keypoints import Schema
 from snellen.models import KeypointNet
 from snellen.training.initial import inherited_terms, start_from
-from snellen.training.job import Job, make_model
-from snellen.training.keypoint_task import KeypointTask
+from snellen.training.jobs.base import Job, make_model
+from snellen.training.tasks.keypoints import KeypointTask
 from snellen.training.zoom_setup import prepare_zoom
 
 __all__ = ["build_model", "prepare_keypoints"]
@@ -20,7 +20,7 @@ log = logging.getLogger("snellen")
 
 
 def prepare_keypoints(config: KeypointConfig, *, load_pretrained: bool = True) -> Job:
-    """What `snellen.training.job.prepare` answers for keypoints."""
+    """What `snellen.training.jobs.prepare` answers for keypoints."""
     train_data, val_data = (build_dataset(config.data, split) for split in ("train", "val"))
     schema = train_data.schema
     _check_data(config, val_data)

@@ -5,8 +5,8 @@ from snellen.data.gaze import GazeDataset
 from snellen.data.gaze_build import build_gaze
 from snellen.data.gaze_canvas import GazeCanvas, GazePartsCanvas
 from snellen.models.gaze_nets import GazeNet, ITracker
-from snellen.training.gaze_task import GazeTask
-from snellen.training.job import Job, make_model
+from snellen.training.jobs.base import Job, make_model
+from snellen.training.tasks.gaze import GazeTask
 from snellen.training.zoom_setup import refuse_fixed
 
 __all__ = ["gaze_canvases", "prepare_gaze"]
@@ -32,7 +32,7 @@ def gaze_canvases(
 
 
 def prepare_gaze(config: GazeConfig, *, load_pretrained: bool = True) -> Job:
-    """What `snellen.training.job.prepare` answers for gaze."""
+    """What `snellen.training.jobs.prepare` answers for gaze."""
     data = config.data
     train, val = (build_gaze(data, split) for split in ("train", "val"))
     if train.answer == "point" and (config.train.loss == "angular" or config.augment.rotate):

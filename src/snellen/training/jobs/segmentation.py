@@ -9,9 +9,9 @@ from torch import Tensor
 from snellen.config import AugmentConfig, ConfigError, SegmentationConfig
 from snellen.data import DataError, MaskImages, SegmentationCanvas, SegmentationDataset, build_segmentation
 from snellen.models import LabelNet
-from snellen.training.job import Job, make_model
-from snellen.training.label_task import LabelTask
+from snellen.training.jobs.base import Job, make_model
 from snellen.training.segmentation import label_counts, median_frequency_weights
+from snellen.training.tasks.segmentation import LabelTask
 from snellen.training.zoom_setup import refuse_fixed
 
 __all__ = ["class_weights", "label_images", "prepare_labels"]
@@ -41,7 +41,7 @@ def label_images(config: SegmentationConfig, split: str) -> MaskImages:
 
 
 def prepare_labels(config: SegmentationConfig, *, load_pretrained: bool = True) -> Job:
-    """What `snellen.training.job.prepare` answers for segmentation."""
+    """What `snellen.training.jobs.prepare` answers for segmentation."""
     data, canvas = config.data, config.data.canvas
     if config.augment.tight_probability:
         raise ConfigError("augment.tight presses the box around keypoints, and label maps have none; leave it out")

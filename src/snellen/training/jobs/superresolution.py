@@ -3,15 +3,15 @@
 from snellen.config import ConfigError, SuperResolutionConfig
 from snellen.data import ClassificationCanvas
 from snellen.models.superres import SuperResolver
-from snellen.training.class_job import class_images
-from snellen.training.job import Job, make_model
-from snellen.training.super_task import SuperTask
+from snellen.training.jobs.base import Job, make_model
+from snellen.training.jobs.classification import class_images
+from snellen.training.tasks.superresolution import SuperTask
 
 __all__ = ["prepare_pictures"]
 
 
 def prepare_pictures(config: SuperResolutionConfig, *, load_pretrained: bool = True) -> Job:
-    """What `snellen.training.job.prepare` answers for super-resolution."""
+    """What `snellen.training.jobs.prepare` answers for super-resolution."""
     data, canvas = config.data, config.data.canvas
     train, val = (class_images(config, split) for split in ("train", "val"))
     model: SuperResolver = make_model(config, load_pretrained=load_pretrained)

@@ -1,0 +1,60 @@
+"""What a task brings to a training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from snellen.config import ConfigError, DenoisingConfig, RunConfig
+from snellen.data import Canvases
+from snellen.models import create_model, model_task
+from snellen.training.tasks.task import Task
+
+__all__ = ["Job", "make_model"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that can begin.
+
+    Attributes:
+        task: the network and its loss.
+        train_set: images to train on.
+        val_set: images to validate on.
+        choices: all choices of the model, JSON-able, to make it again.
+        card: what model.json says beside what every task has: names of the answers, how they are read off.
+    """
+
+    task: Task
+    train_set: Canvases
+    val_set: Canvases
+    choices: dict[str, Any]
+    card: dict[str, Any]
+
+    @property
+    def config(self) -> RunConfig:
+        """The run."""
+        return self.task.config
+
+
+def make_model(config: RunConfig, *, load_pretrained: bool, **answers: Any) -> Any:
+    """The model of a run, its weights drawn from the run's seed.
+
+    Args:
+        config: the run.
+        load_pretrained: see `snellen.create_model`.
+        answers: choices that the data decide, such as how many classes there are; the run's own go before them.
+
+    Raises:
+        ConfigError: for a model of another task.
+    """
+    seen = {} if isinstance(config, DenoisingConfig) else {"channels": config.data.channels}  # denoisers see no pixels
+    name, choices = config.model.name, {**seen, **answers, **config.model.choices}
+    task = model_task(name)
+    if task != config.task:
+        raise ConfigError(
+            f"model.name {name!r} is for {task}, not {config.task}; list models with their tasks: snellen models"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return create_model(name, load_pretrained=load_pretrained, **choices)

@@ -1,0 +1,1 @@
+"""LightningModules, a file a task: loss, metrics, optimiser."""
