@@ -239,6 +239,10 @@ def test_pixels_are_not_shown_as_per_cent() -> None:
     text = re.sub(r"<[^>]*>", "", render_report(record))
     assert f"{record.scores().nme:.2f}px" in text
     assert "failures, above 8 px" in text
+    # The paper's metric alone stays what the paper divides by.
+    grid80 = PLAIN.grid80()
+    assert grid80 is not None
+    assert f"{100 * grid80:.2f} %over inter-pupil" in text
 
 
 @pytest.mark.parametrize("record", [WINGS, BARE], ids=["full", "bare"])

@@ -12,6 +12,7 @@ from snellen.training.metrics import (
     bootstrap_interval,
     cumulative_curve,
     grid80_error,
+    grid80_normaliser,
     image_errors,
     normalised_errors,
     point_errors,
@@ -157,6 +158,13 @@ def test_grid80_floors_both_ends() -> None:
     far = true.copy()
     far[0, 2] = [80.0, 1e6]  # clipped to cell 79, 39 below the true cell 40
     assert grid80_error(far, true, schema, "inter-pupil", (160, 160)) == pytest.approx(39 / 40 / 5)
+
+
+def test_on_the_grid_faces_are_divided_by_the_papers_distance_whatever_else_is() -> None:
+    """By another one the number would stand beside the published ones and look a third better (rcn.md 3.6)."""
+    assert grid80_normaliser(get_schema("ibug-68"), "inter-ocular") == "inter-pupil"
+    assert grid80_normaliser(get_schema("mtfl-5"), "box") == "inter-pupil"
+    assert grid80_normaliser(get_schema("wings-12"), "wing-length") == "wing-length"
 
 
 @pytest.mark.parametrize("equal_mass", [False, True])

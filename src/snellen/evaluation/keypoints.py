@@ -20,7 +20,7 @@ from snellen.evaluation.reports.pictures import canvas_picture, choose, coarse_t
 from snellen.inference import Localiser, Predictions, load_joint, load_localiser, predict_dataset
 from snellen.models import JointNet
 from snellen.training.calibration import reliability
-from snellen.training.metrics import grid80_error, image_errors, normalised_errors, summarise
+from snellen.training.metrics import grid80_error, grid80_normaliser, image_errors, normalised_errors, summarise
 from snellen.training.runs import RunFolder
 
 __all__ = ["JITTER_IMAGES", "box_jitter", "evaluate_keypoints", "score"]
@@ -49,12 +49,14 @@ def score(
     result = scores.to_dict()
     result["failure_threshold"] = result.pop("threshold")
     of_images = image_errors(normalised_errors(p.pred, p.true, schema, normaliser))
+    on_grid = grid80_normaliser(schema, normaliser)
     others = [n.name for n in schema.normalisers if n.name != normaliser]
     return {
         **result,
         "per_keypoint": dict(zip(schema.points, result["per_keypoint"], strict=True)),
         "other_normalisers": {n: summarise(p.pred, p.true, schema, n, resamples=1).nme for n in others},
-        "grid80": grid80_error(p.pred_canvas, p.true_canvas, schema, normaliser, localiser.canvas),
+        "grid80": grid80_error(p.pred_canvas, p.true_canvas, schema, on_grid, localiser.canvas),
+        "grid80_normaliser": on_grid,
         "calibration_error": calibration.ece,
         "groups": {name: dataclasses.asdict(s) for name, s in group_scores(of_images, groups or {}).items()},
     }

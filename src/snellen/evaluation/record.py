@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from snellen.keypoints.schema import Schema
 from snellen.training.calibration import Reliability, reliability
-from snellen.training.metrics import KeypointScores, grid80_error, image_errors, normalised_errors, summarise
+from snellen.training.metrics import (
+    KeypointScores,
+    grid80_error,
+    grid80_normaliser,
+    image_errors,
+    normalised_errors,
+    summarise,
+)
 from snellen.training.runs import write_atomically
 
 __all__ = ["CoarseToFine", "EvaluationRecord", "JitterPoint", "SampleEntry"]
@@ -190,10 +197,11 @@ class EvaluationRecord:
         )
 
     def grid80(self) -> float | None:
-        """The paper's own metric (`grid80_error`), a fraction; None where there are no canvas coordinates."""
+        """The paper's own metric (`grid80_error` by `grid80_normaliser`), a fraction; None where there are no canvas coordinates."""
         if self.pred_canvas is None or self.true_canvas is None or self.canvas_size is None:
             return None
-        return grid80_error(self.pred_canvas, self.true_canvas, self.schema, self.normaliser, self.canvas_size)
+        normaliser = grid80_normaliser(self.schema, self.normaliser)
+        return grid80_error(self.pred_canvas, self.true_canvas, self.schema, normaliser, self.canvas_size)
 
     def reliability(self, bins: int = 15, *, equal_mass: bool = False) -> Reliability | None:
         """Calibration over the labelled points; None where there are no confidences."""

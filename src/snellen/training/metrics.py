@@ -22,6 +22,7 @@ __all__ = [
     "bootstrap_interval",
     "cumulative_curve",
     "grid80_error",
+    "grid80_normaliser",
     "image_errors",
     "normalised_errors",
     "point_errors",
@@ -218,6 +219,11 @@ def summarise(
     )
 
 
+def grid80_normaliser(schema: Schema, normaliser: str) -> str:
+    """What the Recombinator Networks code divides by: the distance of the eye centres on faces, elsewhere `normaliser`."""
+    return "inter-pupil" if "inter-pupil" in schema.normaliser_names else normaliser
+
+
 def grid80_error(
     pred_canvas: ArrayLike,
     true_canvas: ArrayLike,
@@ -236,7 +242,7 @@ def grid80_error(
         pred_canvas: (n, k, 2) pixels of the crop.
         true_canvas: (n, k, 2) pixels of the crop; NaN where unlabelled.
         schema: names of the k points.
-        normaliser: one of `schema.normaliser_names`; the paper uses "inter-pupil".
+        normaliser: one of `schema.normaliser_names`; see `grid80_normaliser` for the paper's.
         size: (height, width) of the crop. Cells are square, `grid` of them along its longer side.
         grid: 80 in the paper.
 

@@ -27,7 +27,7 @@ from snellen.evaluation.reports.tables import (
     normaliser_rows,
     number,
 )
-from snellen.training.metrics import KeypointScores
+from snellen.training.metrics import KeypointScores, grid80_normaliser
 from snellen.training.runs import write_atomically
 
 __all__ = ["render_report", "write_report"]
@@ -92,6 +92,8 @@ def _headline(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any
         return f"{float(display(record, value)):g} {unit(record)}"
 
     guess, grid80 = constant_guess_error(record), record.grid80()
+    on_grid = grid80_normaliser(record.schema, record.normaliser)
+    in_cells = on_grid == "pixels"
     easiest = [i for i in np.argsort(scores.per_keypoint) if np.isfinite(scores.per_keypoint[i])][:1]
     return {
         "value": shown(scores.nme),
@@ -107,7 +109,9 @@ def _headline(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any
         "pck": [(limit(t), number(100 * share, 1)) for t, share in scores.pck],
         "point_median": number(scores.point_median_pixels),
         "point_p95": number(scores.point_p95_pixels),
-        "grid80": None if grid80 is None else shown(grid80),
+        "grid80": None if grid80 is None else number(grid80 if in_cells else 100 * grid80),
+        "grid80_unit": "cells" if in_cells else "%",
+        "grid80_normaliser": "" if in_cells else f"over {on_grid}; ",
         "guess": None if guess is None else shown(guess),
         "hard": [_name(record, i) for i in hardest(scores.per_keypoint)] if easiest else [],
         "easy": [_name(record, i) for i in easiest],

@@ -51,7 +51,7 @@ def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> s
         everything = [r for r in records if r.name.split("/")[0] == group]
         members = [r for r in everything if not has_table(r)]
         for r in members:
-            metric = r.metric + (f" / {r.normaliser}" if r.normaliser else "")
+            metric = r.metric if not _over(r) else f"{r.metric} / {r.normaliser}"
             lines.append(
                 f"| {r.name} | {metric} | {_value(r)} | {_interval(r)} "
                 f"| {len(r.values)} | {r.steps:,} | {_time(r.train_seconds)} | {r.note} |"
@@ -83,17 +83,19 @@ def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> s
     return "\n".join(lines)
 
 
+def _over(record: Record) -> str:
+    """The normaliser, where the metric's own name does not hold it."""
+    words = f" over {record.normaliser}"
+    return words if record.normaliser and not record.metric.endswith(words) else ""
+
+
 def headline_table(records: list[Record], names: Sequence[str]) -> str:
     """A short Markdown table of some records, each number with the command that made it."""
     lines = ["| record | mean ± sd over seeds | command (`N` is the seed) |", "|---|---|---|"]
     for name in names:
         found = [r for r in records if r.name == name]
         for command in dict.fromkeys(r.command for r in found):
-            values = "; ".join(
-                f"{r.metric}{f' over {r.normaliser}' if r.normaliser else ''} {_value(r)}"
-                for r in found
-                if r.command == command
-            )
+            values = "; ".join(f"{r.metric}{_over(r)} {_value(r)}" for r in found if r.command == command)
             lines.append(f"| {name}, {len(found[0].values)} seeds | {values} | `{command}` |")
     return "\n".join(lines)
 

@@ -81,7 +81,8 @@ def records_of(
     info = outcomes[-1][1]
     made = []
     for metric in metrics or [next(m for m in MAIN if m in scores[0])]:
-        words, unit, factor, normaliser = _described(metric, scores[0].get("normaliser", ""))
+        own = scores[0].get(f"{metric}_normaliser", scores[0].get("normaliser", ""))
+        words, unit, factor, normaliser = _described(metric, own)
         unit = unit or scores[0]["unit"]
         values = [factor * _value(s, metric) for s in scores]
         over_images = [factor * v for v in scores[0]["interval"]] if metric in MAIN else [values[0], values[0]]
@@ -150,6 +151,7 @@ def _extra(outcomes: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[st
         "point_median_pixels",
         "point_p95_pixels",
         "grid80",
+        "grid80_normaliser",
         "calibration_error",
         "other_normalisers",
         "groups",
