@@ -138,6 +138,17 @@ def test_a_box_that_needs_missing_points_says_so_with_file_and_row(tmp_path):
     assert "row 9" in kept.skipped[0]
 
 
+def test_a_box_without_an_inside_says_so_with_file_and_row(tmp_path):
+    """Before training: met there, it would stop a run at some step without a word about where."""
+    Image.new("L", (200, 200)).save(tmp_path / "f.png")
+    nowhere = Annotation("f.png", Keypoints.visible([[0, 0]] * 5, get_schema("mtfl-5")), 9)
+    with pytest.raises(DataError, match=r"l\.txt, row 9: f\.png: .*one and the same place"):
+        AnnotatedImages([nowhere], tmp_path, source="l.txt", box="mtfl", box_scale=0.95)
+    empty = Annotation("f.png", face(), 10, box=Box(20, 30, 20, 90))
+    with pytest.raises(DataError, match=r"l\.txt, row 10: f\.png: .*is empty"):
+        AnnotatedImages([empty], tmp_path, source="l.txt", box="given")
+
+
 # --- splits
 
 

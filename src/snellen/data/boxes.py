@@ -34,6 +34,8 @@ def face5_box(keypoints: Keypoints, margin: float, width: int, height: int) -> B
     eyes = np.linalg.norm(points[1] - points[0])
     face = np.linalg.norm(points[2:].mean(axis=0) - points[:2].mean(axis=0))
     half = max(box.width, box.height) / 2 + margin * float(max(eyes, face))
+    if not half > 0:
+        raise ValueError("eyes and mouth corners are one and the same place, which makes no face box; correct the row")
     cx, cy = box.centre
     return Box(cx - half, cy - half, cx + half, cy + half).inside(width, height)
 
@@ -59,6 +61,8 @@ def make_box(
             raise ValueError(
                 "the object has no box; give every row one (in the annotations or with data.boxes), or set data.box to square"
             )
+        if not (given.width > 0 and given.height > 0):
+            raise ValueError(f"its box {tuple(given)} is empty; right must exceed left and bottom must exceed top")
         return given.scaled(scale)
     if rule == "mtfl":
         return face5_box(keypoints, scale, width, height)
