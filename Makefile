@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    := runs/demo
 
-.PHONY: demo test lint types imports unit docs results clean help
+.PHONY: demo test lint types imports unit docs results results-doc clean help
 
 help:          ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -42,7 +42,7 @@ unit: $(STAMP) ## the tests
 
 docs: results ## generated pages of docs/
 
-results: $(STAMP) ## docs/results.md from results/*.json
+results results-doc: $(STAMP) ## docs/results.md from results/*.json
 	$(BIN)/python -m snellen.evaluation.results.page results docs/results.md README.md
 
 clean: ## remove what the targets made, but for runs/
