@@ -197,7 +197,7 @@ class EvaluationRecord:
         )
 
     def grid80(self) -> float | None:
-        """The paper's own metric (`grid80_error` by `grid80_normaliser`), a fraction; None where there are no canvas coordinates."""
+        """The paper's own metric (`grid80_error`), a fraction by `grid80_normaliser`; None without canvas coordinates."""
         if self.pred_canvas is None or self.true_canvas is None or self.canvas_size is None:
             return None
         normaliser = grid80_normaliser(self.schema, self.normaliser)
