@@ -95,6 +95,18 @@ def test_a_truncated_picture_is_found_before_anything_is_written_or_left_out(set
     assert fit(from_dict(settings)).finished
 
 
+def test_going_on_under_other_circumstances_is_said(settings, caplog):
+    folder = fit(from_dict(settings))
+    (folder / "model.json").unlink()
+    caplog.clear()
+    fit(folder.config(), resume=folder)
+    assert "byte-identical" not in caplog.text
+    (folder / "model.json").unlink()
+    folder.update(threads=7)
+    fit(folder.config(), resume=folder)
+    assert "began with threads 7, now 1: it goes on, but not to byte-identical weights" in caplog.text
+
+
 def test_damaged_run_folders_are_named(settings):
     folder = fit(from_dict(settings))
     (folder / "model.json").unlink()

@@ -33,7 +33,7 @@ from snellen.training.callbacks import (
 from snellen.training.jobs import Job, prepare
 from snellen.training.memory import peak_memory
 from snellen.training.pace import time_steps
-from snellen.training.runs import RunFolder, write_atomically
+from snellen.training.runs import RunFolder, environment, write_atomically
 from snellen.training.tasks.task import Task
 from snellen.training.zoom_history import ZoomHistory
 
@@ -73,6 +73,8 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
             folder.create(config, command)
     steps = config.train.steps
     start = _finished_steps(folder) if resume else 0
+    if resume and _first_process():
+        _tell_other_circumstances(folder)
     clock, interrupt = RandomState(), StopOnInterrupt()
     trainer = _trainer(folder, job.task, clock, interrupt)
     batches = StepBatches(
@@ -132,6 +134,20 @@ def _finished_steps(folder: RunFolder) -> int:
         raise ConfigError(
             f"{folder.last_checkpoint} cannot be read ({str(error).splitlines()[0]}); delete {folder.path} and train again"
         ) from None
+
+
+def _tell_other_circumstances(folder: RunFolder) -> None:
+    """A resumed run ends in the same bytes by as many threads and the same torch alone: say where they differ."""
+    begun, here = folder.info(), environment()
+    then = {
+        "threads": begun.get("threads"),
+        "torch": begun.get("versions", {}).get("torch"),
+        "device": begun.get("device"),
+    }
+    now = {"threads": here["threads"], "torch": here["versions"].get("torch"), "device": here["device"]}
+    changed = [f"{name} {then[name]}, now {now[name]}" for name in now if then[name] not in (None, now[name])]
+    if changed:
+        log.warning("the run began with %s: it goes on, but not to byte-identical weights", "; ".join(changed))
 
 
 def _with_steps(job: Job) -> int:
