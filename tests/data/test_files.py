@@ -179,6 +179,17 @@ def test_people_are_in_one_split_only(tmp_path):
     assert len(build_dataset(config, "test")) == 3
 
 
+def test_a_list_to_test_on_needs_no_training_list_and_may_hold_two_faces_of_a_picture(tmp_path):
+    """AFW, as docs/data.md has it written down."""
+    root = mtfl(tmp_path)
+    (root / "training.txt").unlink()
+    first = (root / "testing.txt").read_text().splitlines()[0]
+    (root / "testing.txt").write_text(f"{first}\n{first.replace(' 20 40 ', ' 22 42 ')}\n")
+    faces = build_dataset(KeypointDataConfig(format="mtfl", root=str(root), box="mtfl", origin=1), "test")
+    assert faces.names[1] == f"{faces.names[0]}#2"
+    assert [float(faces[i].keypoints.xy[0, 0]) for i in range(2)] == [19.5, 21.5]
+
+
 def test_the_csv_split_does_not_depend_on_the_order(tmp_path):
     config = KeypointDataConfig(
         format="csv", root=str(write_discs(tmp_path, 24)), val_share=0.25, test_annotations="test.csv"
