@@ -225,7 +225,7 @@ def _record(
         command=str(info.get("command", "")),
         versions={
             **info.get("versions", {}),
-            **{k: str(info[k]) for k in ("hardware", "device", "commit") if k in info},
+            **{k: str(info[k]) for k in ("hardware", "device", "threads", "commit", "date") if k in info},
         },
         train_seconds=info.get("train_seconds"),
         steps=info.get("steps"),

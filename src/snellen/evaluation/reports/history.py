@@ -23,7 +23,7 @@ def run_facts(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
     """What a report says of a run beside its scores: run, config, command, versions, train_seconds, steps,
     parameters, history."""
     info = folder.info()
-    circumstances = {key: str(info[key]) for key in ("hardware", "device", "commit") if key in info}
+    circumstances = {key: str(info[key]) for key in ("hardware", "device", "threads", "commit", "date") if key in info}
     return {
         "run": folder.path.name,
         "config": to_dict(config),
