@@ -16,7 +16,7 @@ from snellen.inference import command
 from snellen.inference.point_finder import PointFinder
 from snellen.keypoints import Schema, get_schema
 from snellen.keypoints.codecs import Decoded
-from snellen.keypoints.formats import FORMATS, read_points
+from snellen.keypoints.formats import FORMATS, read_points, recognise
 from tiny import write_discs
 
 FIVE = Schema("five", ("a", "b", "c", "d", "e"))
@@ -132,6 +132,17 @@ def test_the_output_is_called_by_its_format(pictures, tmp_path, monkeypatch):
 
 
 # --- what cannot be written is said before the work
+
+
+def test_the_ending_of_the_output_says_its_format(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for out, name in (("p.tps", "tps"), ("p.XML", "cvat"), ("p.csv", "csv")):
+        assert main(["predict", "wings-rcn", str(pictures), "--out", out]) == 0
+        assert recognise(tmp_path / out)[0] == name
+    capsys.readouterr()
+    assert main(["predict", "wings-rcn", str(pictures), "--out", "p.json"]) == 1
+    assert "--to coco" in capsys.readouterr().err
+    assert not (tmp_path / "p.json").exists()
 
 
 @pytest.mark.parametrize(
