@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from snellen import api
@@ -37,3 +38,13 @@ def test_the_walk_through_does_what_the_page_says(tmp_path, monkeypatch, capsys)
     run = api.train("my.yaml", **{"train.steps": 2, "train.batch_size": 4, "train.threads": 1, "model.choices": tiny,
                                   "data.canvas": [32, 48], "name": "mine"})  # fmt: skip
     assert api.evaluate(run, robustness=False)["images"] == 8
+    (use,) = re.findall(r"## 4\. Use it\n\n```\n(.*?)```", text, re.DOTALL)
+    for command in use.splitlines():
+        assert main(shlex.split(command)[1:]) == 0
+    assert len(list(Path("drawn").iterdir())) == 40
+    found, exported = (
+        np.genfromtxt(name, delimiter=",", skip_header=1)[:, 1:] for name in ("found.csv", "found-onnx.csv")
+    )
+    assert found.shape == (40, 4 + 12 * 3)
+    # Export's limit of 0.05 px, on a canvas of 48 columns for pictures of 256.
+    np.testing.assert_allclose(exported, found, atol=0.05 * 256 / 48)

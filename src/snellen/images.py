@@ -23,6 +23,7 @@ __all__ = [
     "GreyRange",
     "ImageError",
     "PictureReader",
+    "deep_range",
     "image_size",
     "labels_size",
     "open_picture",
@@ -212,6 +213,21 @@ def _size(image: Image.Image, name: str) -> tuple[int, int]:
     except _DAMAGED as error:
         raise ImageError(f"{name} has a broken header ({error}); copy the file again or leave it out") from None
     return (width, height) if turned else (height, width)
+
+
+def deep_range(path: str | Path) -> tuple[float, float] | None:
+    """Smallest and largest grey value of a picture with 16 bits; None for every other picture, DICOM too, and broken ones.
+
+    Call it after the picture has been read within its limit.
+    """
+    try:
+        with open_picture(path) as image:
+            if not (image.mode.startswith("I;16") or image.mode == "I"):
+                return None
+            low, high = np.asarray(image).min(), np.asarray(image).max()
+    except _DAMAGED:
+        return None
+    return float(low), float(high)
 
 
 def labels_size(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from snellen.data import build_dataset
 from snellen.evaluation.check import check_data, swap_pairs
 from snellen.evaluation.check.swaps import mean_shape, suspect_swaps
 from snellen.geometry import rotation, scaling, transform_points
+from snellen.images import PictureReader
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.formats import (
     AnnotationError,
@@ -113,6 +114,24 @@ def test_another_unit_is_said(tmp_path):
     assert "give pixels" in kinds(shares)["unit"].sentence
     assert "another unit" in kinds(millimetres)["outside"].sentence
     assert kinds(millimetres)["outside"].severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("bits", "severity", "hint"),
+    [(12, "error", "--grey-range 0 4095"), (14, "warning", "--grey-range 0 16383"), (16, "", "")],
+)
+def test_deep_grey_that_fills_little_of_its_range_is_said(tmp_path, bits, severity, hint):
+    labels = faces(tmp_path)
+    for image in labels.images:
+        grey = np.asarray(Image.open(tmp_path / image.file).convert("L"), dtype=np.float64)
+        Image.fromarray(np.rint(grey / 255 * (2**bits - 1)).astype(np.uint16)).save(tmp_path / image.file)
+    found = kinds(labels)
+    assert set(found) == ({"grey-range"} if severity else set())
+    if severity:
+        assert found["grey-range"].severity == severity
+        assert hint in found["grey-range"].sentence
+    # By the stated range nothing is amiss.
+    assert kinds(labels, reader=PictureReader(grey_range=(0, 2**bits - 1))) == {}
 
 
 def test_copied_points_a_point_that_is_nowhere_and_sizes_that_differ(tmp_path):
@@ -235,6 +254,58 @@ def test_check_writes_a_sheet_and_a_recipe_that_trains(written, capsys):
     assert found.schema.points == FACE.points
     assert main(["check", str(written / "my data"), "--write", str(recipe)]) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def proposed(source, *options):
+    """Names of the images that a proposal trains on and validates on, and its data."""
+    recipe = source.parent / "proposed.yaml"
+    recipe.unlink(missing_ok=True)
+    assert main(["check", str(source), *options, "--write", str(recipe), "--sheet", "", "--workers", "1"]) == 0
+    config = from_dict(yaml.safe_load(recipe.read_text(encoding="utf-8")))
+    return {name for split in ("train", "val") for name in build_dataset(config.data, split).names}, config.data
+
+
+@pytest.mark.parametrize("name", ["csv", "tps", "cvat", "coco"])
+def test_a_proposal_finds_pictures_that_lie_elsewhere(tmp_path, name):
+    labels = faces(tmp_path / "pictures")
+    source = tmp_path / "tables" / f"labels.{name}"
+    source = source.with_suffix({"cvat": ".xml", "coco": ".json"}.get(name, source.suffix))
+    write_points(labels, source, name)
+    names, data = proposed(source, "--root", str(tmp_path / "pictures"))
+    assert names == {image.file for image in labels.images}
+    assert data.root == str(tmp_path / "pictures")
+
+
+def test_a_proposal_keeps_how_the_annotations_were_read(tmp_path):
+    labels = faces(tmp_path)
+    write_points(labels, tmp_path / "w.tps", "tps")
+    (tmp_path / "w.tps").write_text(
+        (tmp_path / "w.tps").read_text("utf-8").replace("IMAGE", "SCALE=0.5\nIMAGE"), "utf-8"
+    )
+    names, data = proposed(tmp_path / "w.tps", "--scale-unit", "10", "--origin", "0")
+    assert (len(names), data.scale_unit, data.origin) == (24, 10, 0)
+    assert build_dataset(data, "train").scales.tolist()[0] == 5  # half a centimetre a pixel
+    write_points(labels, tmp_path / "pts", "pts")
+    for image in labels.images:
+        (tmp_path / image.file).rename(tmp_path / "pts" / image.file)
+    names, data = proposed(tmp_path / "pts")
+    assert names == {image.file for image in labels.images}
+
+
+@pytest.mark.parametrize("pictures", ["train2017", "images", "images/train2017"])
+def test_the_layout_of_coco_is_found_from_its_folder(tmp_path, pictures):
+    labels = faces(tmp_path / "coco" / pictures)
+    write_points(labels, tmp_path / "coco" / "annotations" / "person_keypoints_train2017.json", "coco")
+    expected = {image.file for image in labels.images}
+    assert proposed(tmp_path / "coco")[0] == expected
+    # So does a recipe that names the folder of the layout.
+    own = {
+        "format": "coco",
+        "root": str(tmp_path / "coco"),
+        "annotations": "annotations/person_keypoints_train2017.json",
+    }
+    config = from_dict({"data": own})
+    assert {n for split in ("train", "val") for n in build_dataset(config.data, split).names} == expected
 
 
 def test_check_answers_json_and_a_status(written, capsys):

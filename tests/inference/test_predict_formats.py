@@ -14,9 +14,10 @@ from PIL import Image
 from snellen.cli import main
 from snellen.inference import command
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.stream import Request, find_points
 from snellen.keypoints import Schema, get_schema
 from snellen.keypoints.codecs import Decoded
-from snellen.keypoints.formats import FORMATS, read_points
+from snellen.keypoints.formats import FORMATS, read_points, recognise
 from tiny import write_discs
 
 FIVE = Schema("five", ("a", "b", "c", "d", "e"))
@@ -132,6 +133,33 @@ def test_the_output_is_called_by_its_format(pictures, tmp_path, monkeypatch):
 
 
 # --- what cannot be written is said before the work
+
+
+def test_pictures_are_asked_for_three_batches_ahead_at_most():
+    drawn = answered = 0
+
+    def requests():
+        nonlocal drawn
+        for i in range(200):
+            drawn += 1
+            yield Request(str(i), np.zeros((20, 20), np.uint8))
+
+    for found in find_points(Stub(), requests(), batch_size=4, workers=2):
+        assert found.name == str(answered)  # in order
+        assert drawn - answered <= 12  # docs/predict.md: memory holds three batches, however many there are
+        answered += 1
+    assert answered == 200
+
+
+def test_the_ending_of_the_output_says_its_format(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for out, name in (("p.tps", "tps"), ("p.XML", "cvat"), ("p.csv", "csv")):
+        assert main(["predict", "wings-rcn", str(pictures), "--out", out]) == 0
+        assert recognise(tmp_path / out)[0] == name
+    capsys.readouterr()
+    assert main(["predict", "wings-rcn", str(pictures), "--out", "p.json"]) == 1
+    assert "--to coco" in capsys.readouterr().err
+    assert not (tmp_path / "p.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,7 @@ def _report(chosen: argparse.Namespace) -> int:
 def _predict(chosen: argparse.Namespace) -> int:
     from snellen import api
 
-    ending = Path(chosen.out).suffix.lower().removeprefix(".")
-    to = chosen.to or (ending if ending in ("csv", "jsonl") else "csv")
+    to = chosen.to or _format_of(Path(chosen.out))
     out = chosen.out or _default_out(to)
     names = ("draw", "boxes", "locator", "flip", "min_confidence", "origin", "max_pixels", "every", "batch_size",
              "workers", "device", "on_error", "restart", "overwrite")  # fmt: skip
@@ -155,6 +154,16 @@ def _predict(chosen: argparse.Namespace) -> int:
         print(f"skipped {len(done.skipped)} in all, listed in {done.out.with_name(done.out.stem + '.skipped.csv')}")
     print(f"{done.out}: {done.answered} answers, {rate:.1f} a second")
     return 0 if done.answered else 1
+
+
+def _format_of(out: Path) -> str:
+    """What the ending of an output says, else CSV."""
+    ending = out.suffix.lower()
+    if ending == ".json":
+        from snellen.config import ConfigError
+
+        raise ConfigError(f"{out} may be of several formats; pass --to coco or --to label-studio, or call it .jsonl")
+    return {".jsonl": "jsonl", ".tps": "tps", ".xml": "cvat"}.get(ending, "csv")
 
 
 def _default_out(to: str) -> str:

@@ -13,10 +13,10 @@ from snellen.keypoints import Keypoints, Normaliser, Schema, get_schema
 from snellen.keypoints.formats import Annotation, AnnotationError, PointLabels, read_points, recognise
 from snellen.keypoints.formats.table import BOX_COLUMNS, rows_of
 
-__all__ = ["read_boxes", "read_own", "refuse_wrong_unit"]
+__all__ = ["OWN_ROOT", "read_boxes", "read_own", "refuse_wrong_unit", "with_schema"]
 
-# Formats whose files name their images from a folder of their own, not from data.root.
-_OWN_ROOT = ("dlc", "labelme", "cvat", "yolo", "pts", "mtfl")
+#: Formats whose files name their images from a folder of their own, not from data.root, where they lie inside it.
+OWN_ROOT = ("dlc", "labelme", "cvat", "yolo", "pts", "mtfl")
 
 
 def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[Annotation]]:
@@ -55,13 +55,14 @@ def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[
 def _labels(config: KeypointDataConfig, root: Path, name: str | None) -> PointLabels:
     name = name or ("annotations.csv" if config.format == "csv" else "")
     path, kind = root / name if name else root, config.format
-    if kind == "auto" or (path.is_dir() and kind not in _OWN_ROOT):
+    if kind == "auto" or (path.is_dir() and kind not in OWN_ROOT):
         found, path = recognise(path)
         if kind not in ("auto", found):
             raise AnnotationError(f"{path} is of the format {found}, but data.format is {kind}; set it to {found}")
         kind = found  # type: ignore[assignment]  # a name of a format
     schema = get_schema(config.schema) if config.schema else None
-    images = None if kind in _OWN_ROOT else root
+    inside = path.resolve().is_relative_to(root.resolve())
+    images = None if kind in OWN_ROOT and inside else root
     labels = read_points(path, kind, schema=schema, origin=config.origin, root=images, scale_unit=config.scale_unit)
     try:
         own = _with_structure(labels.schema, config)

@@ -81,7 +81,17 @@ def check_path(
     if sheet:
         write_atomically(Path(sheet), contact_sheet(source.labels, report, reader=reader))
     if write:
-        write_atomically(Path(write), propose_recipe(source.labels, report, path, origin=origin, reader=reader))
+        recipe = propose_recipe(
+            source.labels,
+            report,
+            path,
+            schema=schema,
+            origin=origin,
+            root=root,
+            scale_unit=scale_unit,
+            reader=reader,
+        )
+        write_atomically(Path(write), recipe)
     return report
 
 

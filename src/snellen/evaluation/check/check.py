@@ -26,6 +26,9 @@ RankSuspects = Callable[
 _SLACK = 1.0
 #: Share of outside points above which something is wrong with all of them.
 _MANY = 0.05
+#: Shares of the grey range that pictures of 16 bits must fill together: below the first they are warned of, below the second
+#: fewer than 32 of the network's 256 grey levels are left.
+_FILLED, _DARK = 1 / 3, 1 / 8
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -63,6 +66,7 @@ def check_data(
     known: NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=2))
     findings = [
         *_files(labels, pictures),
+        *_greys(pictures, reader),
         *_coverage(names, known),
         *_positions(labels, pictures),
         *_copies(labels, pictures, of_test),
@@ -126,6 +130,26 @@ def _files(labels: PointLabels, pictures: dict[str, Picture]) -> list[Finding]:
         )
         found.append(Finding("size", "error", sentence, differ))
     return found
+
+
+def _greys(pictures: dict[str, Picture], reader: PictureReader) -> list[Finding]:
+    """16-bit pictures whose values fill a small part of the range that becomes black to white: 12 bits look black."""
+    deep = {file: p.deep for file, p in pictures.items() if p.deep is not None}
+    if not deep:
+        return []
+    low, high = reader.grey_range or (0.0, 65535.0)
+    least, most = min(values[0] for values in deep.values()), max(values[1] for values in deep.values())
+    filled = (min(most, high) - max(least, low)) / (high - low)
+    if filled >= _FILLED or most <= least:
+        return []
+    # The next whole number of bits, where the values fill enough of that.
+    whole = 2.0 ** int(most).bit_length() - 1
+    first, last = (0.0, whole) if most - least >= _FILLED * whole else (least, most)
+    sentence = (
+        f"the {len(deep)} pictures of 16 bits hold grey values from {least:g} to {most:g}, but {low:g} to {high:g} become "
+        f"black to white, so little contrast is left; pass --grey-range {first:g} {last:g}"
+    )
+    return [Finding("grey-range", "error" if filled < _DARK else "warning", sentence, tuple(deep))]
 
 
 def _coverage(names: Sequence[str], known: NDArray[np.bool_]) -> list[Finding]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from snellen.images import ImageError, PictureReader, open_picture
+from snellen.images import ImageError, PictureReader, deep_range, open_picture
 
 __all__ = ["Picture", "look", "look_at_all"]
 
@@ -33,6 +33,7 @@ class Picture:
         lively: mean local contrast at the points, a number of grey levels; NaN without points inside.
         mirrored: the same at the points reflected at the middle row, as if y counted upwards.
         background: the same over the whole picture.
+        deep: smallest and largest value of grey with 16 bits, as stored; None for 8 bits and DICOM.
     """
 
     error: str = ""
@@ -42,6 +43,7 @@ class Picture:
     lively: float = float("nan")
     mirrored: float = float("nan")
     background: float = float("nan")
+    deep: tuple[float, float] | None = None
 
 
 def look(
@@ -73,6 +75,7 @@ def look(
         _at(contrast, xy),
         _at(contrast, upside),
         float(contrast.mean()),
+        deep_range(path),
     )
 
 

@@ -1,5 +1,6 @@
 """A recipe proposed from what a check found, and left-right pairs read off the points' names."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from snellen.data.own import OWN_ROOT
 from snellen.data.splits import place_of
 from snellen.evaluation.check.report import CheckReport
 from snellen.evaluation.check.swaps import mean_shape
@@ -46,7 +48,10 @@ def propose_recipe(
     report: CheckReport,
     path: Path,
     *,
+    schema: str | None = None,
     origin: float | None = None,
+    root: str | None = None,
+    scale_unit: float = 1.0,
     reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
 ) -> str:
     """The text of a YAML recipe for the data, to be read and changed by its owner.
@@ -55,17 +60,31 @@ def propose_recipe(
         labels: the annotations.
         report: what was found.
         path: what the user gave: the annotation file or folder.
-        origin: the origin the annotations were read with, where it is not the format's own.
+        schema: name of the built-in schema that the annotations were read with.
+        origin: the origin that they were read with, where it is not the format's own.
+        root: folder of the images, where the user named it.
+        scale_unit: millimetres in the unit of TPS's SCALE.
         reader: how the pictures were read.
     """
     import yaml
 
     folder = path if path.is_dir() else path.parent
-    data: dict[str, Any] = {"format": report.format, "root": str(folder)}
-    if not path.is_dir() or Path(report.source) != path:
-        data["annotations"] = Path(report.source).relative_to(folder).as_posix() or None
+    if root is not None or report.format not in OWN_ROOT:
+        folder = labels.root  # from which training takes the images
+    # As names of formats, these two are published data sets in their own folders.
+    data: dict[str, Any] = {
+        "format": "auto" if report.format in ("pts", "mtfl") else report.format,
+        "root": str(folder),
+    }
+    annotations = Path(os.path.relpath(report.source, folder)).as_posix()
+    if annotations != ".":
+        data["annotations"] = annotations
+    if schema is not None:
+        data["schema"] = schema
     if origin is not None:
         data["origin"] = origin
+    if scale_unit != 1:
+        data["scale_unit"] = scale_unit
     if reader.max_pixels != MAX_PIXELS:
         data["max_pixels"] = reader.max_pixels
     if reader.grey_range is not None:

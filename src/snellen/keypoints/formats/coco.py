@@ -9,6 +9,9 @@ Documentation: https://cocodataset.org/#format-data ::
 Origin: keypoints count pixels from 0, so `origin=0` takes (0, 0) for the centre of the top-left pixel; boxes are measured
 from the image's corner, as the library's. y points downwards. v: 0 unlabelled (x = y = 0), 1 occluded, 2 visible. The
 skeleton counts points from 1. Swap pairs and normalisers have no place.
+
+Layout: COCO's own archives hold `annotations/person_keypoints_train2017.json` and the pictures in `train2017/`; other tools
+put them into `images/`. Such folders are looked into where the pictures do not lie in the expected one.
 """
 
 import json
@@ -38,7 +41,7 @@ def read_coco(
         path: the file.
         schema: the points; by default the category's.
         origin: the coordinate that the file gives the centre of the top-left pixel.
-        root: folder of the images; by default the file's.
+        root: folder of the images, or of COCO's layout; by default the file's.
 
     Raises:
         AnnotationError: one sentence with file and annotation.
@@ -58,6 +61,7 @@ def read_coco(
         raise AnnotationError(
             f"{path}: an entry of images is not as COCO has it ({error!r}); export it again"
         ) from None
+    collector.root = _pictures(path, collector.root, list(files.values()))
     own = _own_schema(path, category)
     if schema is None and own is not None:
         collector.name(own.points)
@@ -78,6 +82,14 @@ def read_coco(
     if without:
         collector.notes.append(f"{without} annotations hold no keypoints of the category and are left out")
     return collector.finish(own)
+
+
+def _pictures(path: Path, root: Path, files: list[str]) -> Path:
+    """The folder that holds pictures: `root`, or one of COCO's layout; `root` where none does."""
+    split = path.stem.rpartition("_")[2]  # person_keypoints_train2017
+    tops = [root, root.parent] if root == path.parent else [root]
+    places = [root, *(top / name for top in tops for name in ("images", split, f"images/{split}"))]
+    return next((place for place in places if any((place / file).is_file() for file in files[:20])), root)
 
 
 def _category(path: Path, data: dict[str, Any], schema: Schema | None) -> dict[str, Any] | None:

@@ -172,6 +172,8 @@ def _recognise_folder(folder: Path) -> tuple[str, Path]:
     if nested is not None:
         return "labelme", folder
     refuse_h5(folder)
+    if (folder / "annotations").is_dir():  # COCO's layout
+        return recognise(folder / "annotations")
     raise AnnotationError(
         f"{folder} holds no annotations that are recognised; name the file and its format, one of {', '.join(FORMATS)}"
     )

@@ -127,7 +127,7 @@ def read_pts_folder(
     pictures: dict[str, Path] = {}
     for ending in reversed(IMAGES):
         pictures |= {entry.stem: entry for entry in entries if entry.suffix.lower() == ending}
-    inside = Path(folder).as_posix()
+    inside = PurePosixPath(Path(folder).as_posix())
     annotations, broken = [], {}
     for file in files:
         try:
@@ -137,9 +137,9 @@ def read_pts_folder(
                     f"{file}, row 1: no picture {file.stem} with {', '.join(IMAGES)} is beside it; copy it there"
                 )
         except AnnotationError as error:
-            broken[f"{inside}/{file.name}"] = str(error)
+            broken[str(inside / file.name)] = str(error)
         else:
-            picture = f"{inside}/{pictures[file.stem].name}"
+            picture = str(inside / pictures[file.stem].name)  # no "./" before it
             annotations.append(Annotation(picture, keypoints, row, str(file), groups))
     return annotations, broken
 
