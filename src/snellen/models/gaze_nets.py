@@ -152,9 +152,10 @@ def create_gaze_net(name: str, *, load_pretrained: bool = True, **choices: Any) 
     shared = (resolved["answer"], resolved["channels"], resolved["contrast"])
     try:
         if name == "itracker":
-            model: GazeNet = ITracker(Tracker(tuple(resolved["canvas"]), resolved["channels"]), *shared)
-            for part in (model.net.eye, model.net.face_trunk):
+            tracker = Tracker(tuple(resolved["canvas"]), resolved["channels"])
+            for part in (tracker.eye, tracker.face_trunk):
                 _exchange(part, resolved, where=("max",))
+            model: GazeNet = ITracker(tracker, *shared)
         elif name == "gaze-small":
             trunk = EyeTrunk(resolved["channels"], width=resolved["width"], blocks=resolved["blocks"])
             head = nn.Sequential(nn.Dropout(resolved["dropout"]), nn.Linear(trunk.features, 2))
