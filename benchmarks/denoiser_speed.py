@@ -7,11 +7,7 @@ medians over rounds that go through all forms in turn. The error stands beside t
 
     python benchmarks/denoiser_speed.py --errors runs/small-exact-seed0 runs/small-attention-seed0
 
-for instance the two on 20x20 maps with 11x11 kernels:
-
-    snellen train faces68-denoiser --data.root DATA --data.canvas '[20, 20]' --model.name denoiser-exact \\
-        --model.choices '{kernel: 11}' --noise.share '[0.5147, 0.5147]' --noise.uniform 1 --noise.blank 0 --noise.swap 0 \\
-        --noise.jitter 0 --name small-exact-seed0
+Where both can be trained, on 20x20 maps with 11x11 kernels, `snellen reproduce denoiser-forms-faces68` compares errors.
 """
 
 import argparse
@@ -51,6 +47,15 @@ def macs(model: Denoiser, points: Tensor, given: Tensor) -> int:
     return int(counter.get_total_flops() // 2)
 
 
+def _flags(chosen: argparse.Namespace) -> str:
+    """What repeats a measurement: the numbers that decide it."""
+    height, width = chosen.size
+    return (
+        f" --keypoints {chosen.keypoints} --size {height} {width} --kernel {chosen.kernel} --batch {chosen.batch} "
+        f"--rounds {chosen.rounds} --threads {chosen.threads} --results {chosen.results}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--errors", nargs="*", default=[], metavar="RUN", help="runs whose validation errors are shown beside"
     )
-    parser.add_argument("--results", default="", help="folder to store the records in")
+    parser.add_argument(
+        "--results", default="", help="folder to store the records in, e.g. results; by default none are"
+    )
     chosen = parser.parse_args(argv)
     torch.set_num_threads(chosen.threads)
     generator = torch.Generator().manual_seed(0)
@@ -95,13 +102,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             size = f"{chosen.keypoints} points on {chosen.size[0]}x{chosen.size[1]}"
             record = Record.here(
                 name=f"speed/denoiser-{form}",
-                metric=f"a face, {size}, kernel {chosen.kernel}",
+                metric=f"a face, {size}, kernel {chosen.kernel}, {chosen.threads} threads",
                 unit="ms",
                 values=[middle],
                 interval=[taken[0], taken[-1]],
                 train_seconds=0.0,
                 steps=chosen.rounds,
-                command=f"python benchmarks/denoiser_speed.py --batch {chosen.batch} --threads {chosen.threads}",
+                command=f"python benchmarks/denoiser_speed.py{_flags(chosen)}",
                 note=f"median and range; {parameters:,} parameters, {cost / 1e6:,.0f} MMAC by its definition",
                 extra={"parameters": parameters, "macs": cost, "times": taken},
             )

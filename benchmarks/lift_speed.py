@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--kernel-size", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread, its CPU time")
     parser.add_argument("--compile", action="store_true", help="time the compiled forms too (needs a C++ compiler)")
     parser.add_argument("--only", nargs="*", metavar="FORM", help="of the forms; max and lift-literal always run")
@@ -152,8 +153,17 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1 if chosen.clock == "cpu" else chosen.threads)
     torch.manual_seed(0)
-    clock = time.process_time if chosen.clock == "cpu" else time.perf_counter
-    forms = layers(chosen.shape[1], chosen.kernel_size)
+    tick = time.process_time if chosen.clock == "cpu" else time.perf_counter
+    device = torch.device(chosen.device)
+
+    def clock() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return tick()
+
+    forms = {name: form.to(device) for name, form in layers(chosen.shape[1], chosen.kernel_size).items()}
+    if device.type != "cpu":
+        del forms["lift-no-numba"]  # without numba's kernels, which are the CPU's
     if chosen.only:
         forms = {name: form for name, form in forms.items() if name in (*chosen.only, "max", "lift-literal")}
     runs: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {("eager", name): form for name, form in forms.items()}
@@ -164,7 +174,7 @@ def main() -> None:
         runs |= {("compiled", name): torch.compile(form, fullgraph=True) for name, form in forms.items()}
     times: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     maps = {
-        layout: torch.randn(chosen.shape).relu().contiguous(memory_format=memory_format).requires_grad_()
+        layout: torch.randn(chosen.shape, device=device).relu().contiguous(memory_format=memory_format).requires_grad_()
         for layout, memory_format in (("NCHW", torch.contiguous_format), ("channels_last", torch.channels_last))
     }
     for round_ in range(WARM + chosen.rounds):
@@ -174,7 +184,8 @@ def main() -> None:
                 if round_ >= WARM:
                     times.setdefault((mode, layout, name), []).append(taken)
     size = "x".join(map(str, chosen.shape))
-    print(f"{size} float32, {torch.get_num_threads()} threads, {chosen.clock} time, medians of {chosen.rounds} rounds")
+    place = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{size} float32, {place}, {chosen.clock} time, medians of {chosen.rounds} rounds")
     print(f"{'':42}{'forward ms':>10}{'step ms':>9}{'/ max':>8}{'/ literal':>10}{'kept':>6}")
     for (mode, layout, name), rounds in times.items():
         forward, step = (statistics.median(t) for t in zip(*rounds, strict=True))
@@ -192,11 +203,13 @@ def main() -> None:
             continue
         flags = f" --kernel-size {chosen.kernel_size}" * (chosen.kernel_size != 5)
         flags += " --clock cpu" * (chosen.clock == "cpu") + " --compile" * chosen.compile
+        flags += f" --device {chosen.device}" * (device.type != "cpu")
         add_record(
             Path(chosen.results) / "lift.json",
             Record.here(
                 name=f"speed/lift/{name}",
-                metric=f"training step, {mode}, {layout}, {size}, {chosen.clock} time",
+                metric=f"training step, {mode}, {layout}, {size}, {chosen.clock} time"
+                + f", {place}" * (device.type != "cpu"),
                 unit="ms",
                 values=[step],
                 interval=[steps[len(steps) // 4], max(step, steps[3 * len(steps) // 4])],

@@ -12,6 +12,7 @@ import argparse
 import csv
 import itertools
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,7 +127,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("recipe", help="of a denoiser, e.g. faces68-denoiser")
     parser.add_argument("--data", help="folder of the data; none for wings")
     parser.add_argument("--plantings", type=int, default=1, help="how often errors are planted anew")
-    parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="settings by dotted names")
+    parser.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="SETTING=VALUE", help="settings by dotted names"
+    )
     parser.add_argument("--runs", default="runs/planted")
     parser.add_argument("--results", default="results")
     chosen = parser.parse_args(argv)
@@ -147,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{name}: nothing of the kind could be planted")
             continue
         values = [d.area for d in found]
-        flags = "".join(f" --set {s}" for s in chosen.set) + (" --data DATA" if chosen.data else "")
+        flags = " --data DATA" * bool(chosen.data) + f" --plantings {chosen.plantings}"
+        flags += f" --set {shlex.join(chosen.set)}" * bool(chosen.set)
         record = Record.here(
             name=name,
             metric=f"area under precision-recall, {config.recipe}",
@@ -156,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             interval=mean_interval(values),
             train_seconds=0.0,
             steps=config.train.steps,
-            command=f"python benchmarks/planted_labels.py {config.recipe}{flags} --plantings {chosen.plantings}",
+            command=f"python benchmarks/planted_labels.py {config.recipe}{flags}",
             note=f"{found[0].count} ranked, {100 * found[0].share:.2f} % planted; above {ALARM:g} nats precision "
             f"{np.mean([d.precision for d in found]):.2f}, recall {np.mean([d.recall for d in found]):.2f}",
             extra={"detections": [vars(d) for d in found]},

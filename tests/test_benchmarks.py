@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -102,8 +103,21 @@ def test_planting_end_to_end(tmp_path):
         "train.threads=1",
         "model.choices={features: 8}",
     ]
-    planted.main(["wings-denoiser", "--runs", str(tmp_path), "--results", str(tmp_path), "--set", *small])
+    call = [
+        "wings-denoiser",
+        "--runs",
+        str(tmp_path),
+        "--results",
+        str(tmp_path),
+        "--set",
+        *small[:2],
+        "--set",
+        *small[2:],
+    ]
+    planted.main(call)
     (record,) = json.loads((tmp_path / "labels.json").read_text())
+    # The command, typed again, is the same call.
+    assert shlex.split(record["command"])[2:] == ["wings-denoiser", "--plantings", "1", "--set", *small]
     assert record["name"] == "labels/planted-moved"
     assert 0 <= record["values"][0] <= 1
     assert record["extra"]["detections"][0]["count"] == 60 * 12

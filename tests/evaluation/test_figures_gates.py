@@ -5,10 +5,11 @@ import pytest
 import torch
 import yaml
 
+from gazes import gaze_recipe, write_gazes
 from snellen import api
 from snellen.evaluation.figures.gates import figure_gates, gates_picture, gates_seen, keep_gates
 from snellen.models import create_model
-from tiny import class_recipe, write_classes
+from tiny import class_recipe, label_recipe, write_classes, write_label_maps
 
 
 @pytest.fixture
@@ -58,13 +59,23 @@ def test_a_network_without_gates(tmp_path):
     assert not (tmp_path / "gates.npz").exists()
 
 
-def test_a_run_that_recalibrates_shows_its_gates(tmp_path):
-    recipe = class_recipe(write_classes(tmp_path / "data"), tmp_path / "runs", steps=2)
-    recipe["model"]["choices"]["recalibrate"] = "ms-sar"
+def recipe_of(task, tmp_path):
+    data = tmp_path / "data"
+    if task == "classification":
+        return class_recipe(write_classes(data), tmp_path / "runs", steps=2)
+    if task == "segmentation":
+        return label_recipe(write_label_maps(data), tmp_path / "runs", steps=2, validate_every=2)
+    return gaze_recipe(write_gazes(data), tmp_path / "runs", steps=2, validate_every=2)
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation", "gaze"])
+def test_a_run_that_recalibrates_shows_its_gates(task, tmp_path):
+    recipe = recipe_of(task, tmp_path)
+    recipe["model"].setdefault("choices", {})["recalibrate"] = "ms-sar"
     file = tmp_path / "halves.yaml"
     file.write_text(yaml.safe_dump(recipe))
     run = api.train(str(file), name="gates")
     api.evaluate(run, split="val", robustness=False)
     page = api.report(run).read_text()
     assert "<h2>Recalibration</h2>" in page
-    assert "16 x 16" in page
+    assert "K = 4" in page

@@ -158,6 +158,51 @@ class TestITracker(GazeContract):
             create_model("itracker", canvas=[34, 60])
 
 
+#: Poolings exchanged and blocks put in: convolutions and shortcuts of three stages, four branches; a small ResNet of timm's;
+#: iTracker's two trunks with two poolings each.
+PLACES = {
+    ("gaze-small", ()): (6, 4), ("gaze-small", (("width", 4), ("channels", 3))): (6, 4),
+    ("gaze", (("backbone", "timm:test_resnet"),)): (4, 4), ("itracker", (("canvas", (64, 64)),)): (4, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "places"), PLACES.items(), ids=str)
+def test_poolings_and_blocks_are_choices(network, places):
+    name, given = network
+    changes = {"pool": "lift"} | ({"recalibrate": "se"} if places[1] else {})
+    torch.manual_seed(0)
+    plain = create_model(name, **dict(given))
+    torch.manual_seed(0)
+    model = create_model(name, **dict(given), **changes)
+    kinds = [type(m).__name__ for m in model.modules()]
+    assert (kinds.count("LiftDown2d"), kinds.count("MultiScaleRecalibration")) == places
+    # The network's own weights are drawn alike.
+    own = [p for n, p in model.named_parameters() if not any(w in n for w in ("pairs", "recalibration"))]
+    assert all(torch.equal(a, b) for a, b in zip(own, plain.parameters(), strict=True))
+    again = create_model(name, **model.choices)
+    again.load_state_dict(model.state_dict())
+    inputs = (noise(2, 3, 3, 64, 64), torch.ones(2, 25, 25)) if name == "itracker" else (noise(2, 1, 48, 40),)
+    again(*inputs).answer.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in again.parameters())
+    # Cards of older runs do not know them.
+    old = {k: v for k, v in plain.choices.items() if not k.startswith(("pool", "recalibrate"))}
+    assert create_model(name, **old).choices == plain.choices
+
+
+def test_what_pools_and_blocks_refuse():
+    for choices, says in (
+        ({"pool": "lifts"}, "pool='lifts' is not possible; give one of own, max"),
+        ({"pool_options": {"kernel_size": 3}}, "makes no sense with pool='own'"),
+        ({"pool": "avg", "pool_options": {"kernel_size": 3}}, "does not take these options"),
+        ({"recalibrate": "sar"}, "recalibrate='sar' is not possible"),
+        ({"recalibrate_options": {"grids": [1]}}, "makes no sense with recalibrate='none'"),
+    ):
+        with pytest.raises(UnknownChoiceError, match=says):
+            create_model("gaze-small", **choices)
+    with pytest.raises(UnknownChoiceError, match="no choice 'recalibrate'"):
+        create_model("itracker", recalibrate="se")
+
+
 def test_names_and_refusals():
     assert {"gaze", "gaze-small", "itracker"} == set(list_models(task="gaze"))
     with pytest.raises(UnknownChoiceError, match="no choice 'wide'; nearest: width"):

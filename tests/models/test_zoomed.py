@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from contracts import ModelContract, nonzero_gradients, stirred
+from layers.test_zoom import random_saliency
 from snellen import create_model
 from snellen.layers.zoom_back import zoom_points
 from snellen.layers.zoom_grid import ZoomGrid, box_grid
+from snellen.layers.zoom_saliency import saliency_to_grid
 from snellen.models import KeypointOutput, UnknownChoiceError
 from snellen.models.blur_curriculum import BlurCurriculum
 from snellen.models.zoom_baselines import SplineZoom
@@ -173,6 +175,14 @@ def test_temperature_holds_the_sampler_back():
     picture = torch.rand(1, 3, 40, 40) * 255
     assert hot(picture).saliency.std() > 1e-5
     assert cold(picture).saliency.std() < 1e-7
+
+
+def test_the_papers_sampling_takes_the_papers_padding():
+    """A layer and `saliency_to_grid` of the same saliency are the same grid, whatever is left to the defaults."""
+    saliency = random_saliency(sd=5.0, dtype=torch.float32)
+    for legacy in ("", "paper", "lzu"):
+        found = FixedZoom((16, 16), legacy=legacy).from_saliency(saliency)
+        assert torch.equal(found.nodes, saliency_to_grid(saliency, (16, 16), legacy=legacy).nodes)
 
 
 def test_spline_moves_its_control_points_exactly():

@@ -1,5 +1,6 @@
 """Denoising from annotations to the report, and joined with a keypoint model."""
 
+import csv
 import json
 
 import numpy as np
@@ -18,6 +19,7 @@ from snellen.evaluation.reports.denoising import render_denoising_report
 from snellen.evaluation.reports.keypoints import render_report
 from snellen.geometry import Box
 from snellen.inference import StructureModel, load, load_denoiser, load_joint, load_localiser
+from snellen.inference.sharing import save_pretrained
 from snellen.keypoints import Keypoints, Schema
 from snellen.models import JointNet
 from snellen.training.fit import fit
@@ -176,6 +178,76 @@ def test_python_loads_a_joint_model(folder):
     assert model.model.weight == 0.3
     found = model.predict(np.full((48, 48), 90, dtype=np.uint8))[0]
     assert np.isfinite(found.xy).all()
+
+
+def test_predict_joins_a_denoiser(folder, tmp_path, capsys):
+    run, judge = str(folder / "faces-seed0"), str(folder / "shapes-seed0")
+    picture = next((folder / "data").rglob("*.png"))
+    call = ["predict", run, str(picture), "--device", "cpu"]
+    assert cli.main([*call, "--out", "joint.jsonl", "--denoiser", judge, "--denoiser-weight", "0.5"]) == 0
+    assert cli.main([*call, "--out", "none.jsonl", "--denoiser", judge, "--denoiser-weight", "0"]) == 0
+    assert cli.main([*call, "--out", "plain.jsonl"]) == 0
+    joint, none, plain = ((tmp_path / f"{name}.jsonl").read_text() for name in ("joint", "none", "plain"))
+    assert none == plain != joint
+    model = api.load(run, "cpu", denoiser=judge, denoiser_weight=0.5)
+    options = {"denoiser": judge, "denoiser_weight": 0.5, "device": "cpu", "origin": 0.5, "draw": "drawn"}
+    api.predict(run, [picture], "python.csv", **options)
+    assert len(list((tmp_path / "drawn").iterdir())) == 1  # paths may be strings
+    with (tmp_path / "python.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    found = model.predict(picture)[0]
+    nose = SCHEMA.index("nose")
+    assert [float(row["nose_x"]), float(row["nose_y"])] == pytest.approx(found.xy[nose].tolist(), abs=0.01)
+    # Answers of the two models together and of one alone are not mixed in an output that goes on.
+    (tmp_path / "joint.jsonl.part").write_text(json.dumps({"model": "another"}) + "\n")
+    assert cli.main([*call, "--out", "joint.jsonl", "--overwrite", "--denoiser", judge]) == 1
+    assert "--restart" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("format", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_an_exported_file_holds_both_models(folder, tmp_path, format):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    run, judge = folder / "faces-seed0", folder / "shapes-seed0"
+    out = tmp_path / f"joint.{format}"
+    made = api.export(run, out, format=format, denoiser=judge, denoiser_weight=0.5)
+    assert made.difference < 0.05
+    both, joint, plain = load(out), load_joint(run, judge, weight=0.5, device="cpu"), load(run, "cpu")
+    assert both.card["denoiser"] == {
+        "model": {"name": "denoiser", "choices": joint.model.denoiser.choices},
+        "weight": 0.5,
+    }
+    canvases = torch.stack([torch.full((1, 32, 32), 90.0), torch.rand(1, 32, 32) * 255])
+    torch.testing.assert_close(both.locate(canvases).xy, joint.locate(canvases).xy, atol=0.05, rtol=0)
+    assert (plain.locate(canvases).xy - joint.locate(canvases).xy).abs().max() > 0.1
+
+
+def test_joint_models_keep_the_terms_of_both_and_are_not_saved_as_one(folder, tmp_path):
+    run, judge = folder / "faces-seed0", RunFolder(tmp_path / "judge")
+    judge.path.mkdir()
+    old = folder / "shapes-seed0"
+    (judge / "model.safetensors").write_bytes((old / "model.safetensors").read_bytes())
+    card = json.loads((old / "model.json").read_text()) | {"terms": "for tests only"}
+    (judge / "model.json").write_text(json.dumps(card))
+    joint = load_joint(run, judge.path)
+    assert joint.card["terms"] == "for tests only"
+    with pytest.raises(ConfigError, match="save each of them, or write both as one file"):
+        save_pretrained(joint, tmp_path / "saved")
+
+
+def test_a_denoiser_that_cannot_be_joined_is_refused_by_predict_and_export(folder, capsys):
+    run, judge = str(folder / "faces-seed0"), str(folder / "shapes-seed0")
+    for verb in (["predict", run, "x.png"], ["export", run]):
+        for more, words in (
+            (["--denoiser-weight", "1"], "name its run with --denoiser"),
+            (["--denoiser", judge, "--denoiser-weight", "-1"], "a number of 0 or more, not -1"),
+            (["--denoiser", run], "is no denoiser, it is a model for keypoints"),
+        ):
+            (folder / "x.png").touch()
+            assert cli.main([verb[0], run, *([str(folder / "x.png")] if len(verb) > 2 else []), *more]) == 1
+            message = capsys.readouterr().err.strip().splitlines()[-1]
+            assert words in message
 
 
 def test_refusals(folder, tmp_path):

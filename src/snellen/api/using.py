@@ -125,7 +125,8 @@ def export(run: str | Path, out: str | Path | None = None, *, format: str = "onn
         run: a run folder or the name of shipped weights.
         out: the file; by default model.onnx or model.pt2 in the run folder.
         format: "onnx" or "pt2".
-        **options: further arguments of `snellen.inference.export_command.export_run`: samples, data, flip, opset.
+        **options: further arguments of `snellen.inference.export_command.export_run`: samples, data, flip, opset, denoiser,
+            denoiser_weight.
 
     Returns:
         The file and the largest difference, canvas pixels.

@@ -56,6 +56,8 @@ def add_verbs(verbs: Any) -> None:
     predict.add_argument("--draw", type=Path, metavar="FOLDER", help="also draw the points into copies of the pictures")
     predict.add_argument("--boxes", type=Path, metavar="CSV", help="rows of file, left, top, right, bottom")
     predict.add_argument("--locator", type=Path, metavar="RUN", help="model of whole pictures that finds the boxes")
+    predict.add_argument("--denoiser", type=Path, metavar="RUN2", help="keypoints: run of a denoiser to join")
+    predict.add_argument("--denoiser-weight", type=float, metavar="W", help="of its logits; by default the paper's 1")
     predict.add_argument("--flip", action=argparse.BooleanOptionalAction, help="average with the mirror image's answer")
     predict.add_argument("--min-confidence", type=float, default=0.0, help="points with less are not found; 0 to 1")
     predict.add_argument(
@@ -86,6 +88,8 @@ def add_verbs(verbs: Any) -> None:
         "--flip", action=argparse.BooleanOptionalAction, help="mirror image in the graph; by default as trained"
     )
     export.add_argument("--opset", type=int, default=18, help="of ONNX")
+    export.add_argument("--denoiser", metavar="RUN2", help="run of a denoiser to join: both models in one file")
+    export.add_argument("--denoiser-weight", type=float, metavar="W", help="of its logits; by default the paper's 1")
 
     for parser, act in ((evaluate, _evaluate), (report, _report), (predict, _predict), (export, _export)):
         parser.set_defaults(act=act)
@@ -128,8 +132,8 @@ def _predict(chosen: argparse.Namespace) -> int:
 
     to = chosen.to or _format_of(Path(chosen.out))
     out = chosen.out or _default_out(to)
-    names = ("draw", "boxes", "locator", "flip", "min_confidence", "origin", "max_pixels", "every", "batch_size",
-             "workers", "device", "on_error", "restart", "overwrite")  # fmt: skip
+    names = ("draw", "boxes", "locator", "denoiser", "denoiser_weight", "flip", "min_confidence", "origin", "max_pixels",
+             "every", "batch_size", "workers", "device", "on_error", "restart", "overwrite")  # fmt: skip
     done = api.predict(chosen.run, chosen.files, out, to=to, **{name: getattr(chosen, name) for name in names})
     new = done.answered + len(done.skipped) - done.resumed
     rate = new / done.seconds if done.seconds > 0 else 0.0
@@ -186,6 +190,8 @@ def _export(chosen: argparse.Namespace) -> int:
         data=chosen.data,
         flip=chosen.flip,
         opset=chosen.opset,
+        denoiser=chosen.denoiser,
+        denoiser_weight=chosen.denoiser_weight,
     )
     print(
         f"{made.path}: {made.points} points in {made.samples} images differ from PyTorch's by at most {made.difference:.2g} "

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from snellen.config import GazeConfig
 from snellen.data.gaze_build import build_gaze
-from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
+from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch, GazePartsCanvas
+from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.gaze_record import GazeExample, GazeRecord
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
@@ -59,6 +60,8 @@ def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: str) -> dict[str
                     data.names[i],
                 )
             )
+    if not isinstance(canvases, GazePartsCanvas):  # iTracker has no gates
+        keep_gates(gazer.model, canvases[0]["image"], folder / f"gates-{split}.npz")
     GazeRecord(
         dataset=config.data.format,
         split=split,

@@ -11,8 +11,9 @@ from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snellen.config import SegmentationConfig
-from snellen.data import DataError, SegmentationDataset
+from snellen.config import AugmentConfig, SegmentationConfig
+from snellen.data import DataError, SegmentationCanvas, SegmentationDataset
+from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.label_record import LabelRecord, LabelSample, thumbnail
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
@@ -90,6 +91,8 @@ def evaluate_labels(folder: RunFolder, config: SegmentationConfig, split: str, *
     found = measure(segmenter, data, tolerance=config.evaluate.boundary, robustness=robustness)
     scores = {"flip": segmenter.flip, **_scores(found, data, config.evaluate.boundary)}
     _record(folder, config, split, segmenter, data, found, scores).save(folder / f"predictions-{split}")
+    shown = SegmentationCanvas(data, segmenter.canvas, AugmentConfig(), crop=config.data.crop)[0]["image"]
+    keep_gates(segmenter.model, shown, folder / f"gates-{split}.npz")
     table = found.confusion.to(torch.float64).numpy()
     right = np.diagonal(table, axis1=1, axis2=2)
     ImageOutcomes(

@@ -16,7 +16,7 @@ from snellen.inference.annotate import annotate, drawing_name
 from snellen.inference.box_table import BoxTable
 from snellen.inference.gazer import Gazer
 from snellen.inference.journal import Journal
-from snellen.inference.loading import Loaded, load, load_finder
+from snellen.inference.loading import Loaded, joint_weight, load, load_finder, load_joint
 from snellen.inference.localiser import Localiser
 from snellen.inference.other_tasks import answer_files
 from snellen.inference.outputs import TABLES, entry, refuse_unwritable, write_labels, write_points_table, write_rows
@@ -38,6 +38,8 @@ class Options:
         draw: folder for pictures with the points drawn in; none by default.
         boxes: CSV of boxes (box_table.py); by default the whole picture.
         locator: a model of whole pictures that finds the boxes.
+        denoiser: run of a denoiser whose logits are added to the model's.
+        denoiser_weight: of these logits; by default the paper's 1.
         flip: average with the mirror image, or do not; by default as trained.
         min_confidence: points with less are not found.
         origin: the coordinate that CSV and JSON lines give the centre of the top-left pixel.
@@ -55,6 +57,8 @@ class Options:
     draw: Path | None = None
     boxes: Path | None = None
     locator: Path | None = None
+    denoiser: Path | None = None
+    denoiser_weight: float | None = None
     flip: bool | None = None
     min_confidence: float = 0.0
     origin: float = 0.0
@@ -68,6 +72,9 @@ class Options:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("draw", "boxes", "locator", "denoiser"):  # Python's callers give strings too
+            given = getattr(self, name)
+            object.__setattr__(self, name, None if given is None else Path(given))
         for name, least in (("every", 1), ("max_pixels", 1), ("batch_size", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
@@ -75,6 +82,7 @@ class Options:
             raise ConfigError(f"--min-confidence lies between 0 and 1, not at {self.min_confidence}")
         if self.boxes and self.locator:
             raise ConfigError("--boxes and --locator both say where to look; give one of them")
+        joint_weight(self.denoiser, self.denoiser_weight)
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,11 @@ def predict_files(
     if out.exists() and not chosen.overwrite:
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
     sources = expand(files)
-    model = load(run, chosen.device)
-    task = {"model": _fingerprint(Path(run), model), "task": model.card.get("task", "keypoints")}
+    model = _load(run, chosen)
+    task = {"model": _fingerprint(Path(run)), "task": model.card.get("task", "keypoints")}
+    if chosen.denoiser:
+        judge = _fingerprint(chosen.denoiser)
+        task |= {"denoiser": judge, "weight": joint_weight(chosen.denoiser, chosen.denoiser_weight)}
     task |= {name: str(getattr(chosen, name)) for name in ("boxes", "locator", "flip", "every", "draw")}
     if isinstance(model, PointFinder):
         refuse_unwritable(chosen.to, model.schema, [f"{s.name}#0" if s.video else s.name for s in sources])
@@ -147,7 +158,14 @@ def predict_files(
         return _finish(out, journal, len(done), seconds, [])
 
 
-def _fingerprint(run: Path, model: Loaded) -> str:
+def _load(run: str | Path, chosen: Options) -> Loaded:
+    if chosen.denoiser is None:
+        return load(run, chosen.device)
+    weight = joint_weight(chosen.denoiser, chosen.denoiser_weight)
+    return load_joint(run, chosen.denoiser, weight=weight, device=chosen.device)
+
+
+def _fingerprint(run: Path) -> str:
     """Changes with the weights: a resumed file must not hold answers of two models."""
     weights = run / "model.safetensors" if run.is_dir() else run
     if not weights.is_file():

@@ -12,7 +12,7 @@ from snellen.data import CanvasDataset, build_dataset
 from snellen.data.views import InMemory, spread
 from snellen.data.wings import Wings
 from snellen.inference.export import FORMATS, OPSET, Exported, export_model, sample_canvases
-from snellen.inference.loading import load_localiser
+from snellen.inference.loading import joint_weight, load_joint, load_localiser
 from snellen.inference.localiser import Localiser
 from snellen.inference.sources import expand
 from snellen.training.runs import RunFolder
@@ -32,6 +32,8 @@ def export_run(
     data: str | None = None,
     flip: bool | None = None,
     opset: int = OPSET,
+    denoiser: str | Path | None = None,
+    denoiser_weight: float | None = None,
 ) -> Exported:
     """Export a keypoint model and compare the file with PyTorch.
 
@@ -44,13 +46,19 @@ def export_run(
         data: folder of the run's data, where it is not the one of the training.
         flip: whether the mirror image is part of the graph; by default as trained.
         opset: of ONNX.
+        denoiser: run of a denoiser that becomes part of the graph.
+        denoiser_weight: of its logits; by default the paper's 1.
 
     Raises:
-        ConfigError: for a model without keypoints, where there are no images to compare on, and where the answers differ.
+        ConfigError: for a model without keypoints, a denoiser of other points, where there are no images to compare on, and
+            where the answers differ.
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no export format {format!r}{nearest(format, FORMATS)}; take onnx or pt2")
-    localiser = load_localiser(run, "cpu")
+    joined = joint_weight(denoiser, denoiser_weight)
+    localiser = (
+        load_localiser(run, "cpu") if denoiser is None else load_joint(run, denoiser, weight=joined, device="cpu")
+    )
     if flip is not None:
         localiser.flip = flip
     folder = Path(run)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,16 @@ from snellen.models import ClassNet, Denoiser, GazeNet, JointNet, KeypointNet, L
 from snellen.models.shipped import modern_choices, shipped_folder, shipped_names
 from snellen.training.initial import is_pickle
 
-__all__ = ["Loaded", "load", "load_denoiser", "load_finder", "load_joint", "load_localiser", "say_terms"]
+__all__ = [
+    "Loaded",
+    "joint_weight",
+    "load",
+    "load_denoiser",
+    "load_finder",
+    "load_joint",
+    "load_localiser",
+    "say_terms",
+]
 
 log = logging.getLogger("snellen")
 
@@ -174,7 +184,23 @@ def load_joint(
         localiser.model = JointNet(localiser.model, structure.model, weight).eval()  # type: ignore[arg-type]  # not joined yet
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    terms = dict.fromkeys(card.get("terms", "") for card in (localiser.card, structure.card))
+    localiser.card = localiser.card | {
+        "denoiser": {"model": structure.card["model"], "weight": float(weight)},
+        "terms": "; ".join(filter(None, terms)),
+    }
     return localiser
+
+
+def joint_weight(denoiser: str | Path | None, weight: float | None) -> float:
+    """The weight of a denoiser's logits, by default the paper's 1; ConfigError for one that cannot be."""
+    if weight is None:
+        return 1.0
+    if denoiser is None:
+        raise ConfigError("--denoiser-weight is of a denoiser's logits; name its run with --denoiser")
+    if not 0 <= weight < math.inf:
+        raise ConfigError(f"--denoiser-weight is a number of 0 or more, not {weight:g}")
+    return weight
 
 
 def load_localiser(path: str | Path, device: str | torch.device | None = None) -> Localiser:

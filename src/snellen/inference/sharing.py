@@ -17,6 +17,7 @@ from snellen.config import ConfigError
 from snellen.inference.exported import ExportedFinder
 from snellen.inference.loading import Loaded, load
 from snellen.inference.version import library_version
+from snellen.models import JointNet
 
 __all__ = ["from_pretrained", "model_card", "push_to_hub", "save_pretrained"]
 
@@ -39,10 +40,15 @@ def save_pretrained(
         The folder, which `snellen.load` reads.
 
     Raises:
-        ConfigError: for an exported file, which is a single file already.
+        ConfigError: for an exported file, which is a single file already, and for a model joined with a denoiser.
     """
     if isinstance(model, ExportedFinder):
         raise ConfigError(f"{model.path} is one file that holds everything; copy it, or save the run it was made from")
+    if isinstance(model.model, JointNet):
+        raise ConfigError(
+            "this model is joined with a denoiser, and a folder holds one of the two; save each of them, or write both as one "
+            "file: snellen export RUN --denoiser RUN2"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     card = {

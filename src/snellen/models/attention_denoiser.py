@@ -1,7 +1,7 @@
 """The practical denoiser: attention over the points, a mixture of Gaussians over the canvas for each (our choice).
 
 The paper's denoiser convolves 68 maps of 80x80 cells with 45x45 kernels because a map is how it writes a point down. A point
-is two numbers: attention between 68 of them costs about 1/4000 of those convolutions::
+is two numbers: attention between 68 of them costs about 1/6800 of those convolutions::
 
     68 points (x, y)  ->  Fourier features + name  ->  blocks of attention  ->  4 Gaussians + a uniform floor a point  ->  maps
 

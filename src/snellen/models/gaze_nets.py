@@ -6,7 +6,7 @@
 torch.Size([2, 2])
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,25 +14,34 @@ from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from snellen.models.choices import UnknownChoiceError, UnknownModelError, nearest
+from snellen.models.eye_trunk import BRANCHES, HALVES, EyeTrunk
 from snellen.models.itracker import Tracker
 from snellen.models.outputs import GazeOutput
+from snellen.models.pooling import POOLS
 from snellen.models.preprocess import CONTRASTS, Contrast, Preprocess
+from snellen.models.recalibration import RECALIBRATIONS, add_recalibration, check_recalibration
+from snellen.models.surgery import replace_pooling
 from snellen.models.timm_weights import find_timm, timm_weights
 from snellen.models.zoom_names import resolve_zoom
 
-__all__ = ["EyeTrunk", "GazeNet", "ITracker", "create_gaze_net", "gaze_choices", "list_gaze_nets"]
+__all__ = ["GazeNet", "ITracker", "create_gaze_net", "gaze_choices", "list_gaze_nets"]
 
 #: Degrees or centimetres of an answer of 1 inside the network, so that its last layer has weights of the usual size.
 UNITS = {"angles": 10.0, "point": 5.0}
 
 _SHARED: dict[str, Any] = {"answer": "angles", "channels": 1, "contrast": "image", "canvas": [64, 64]}
 _ZOOM: dict[str, Any] = {"zoom": "none", "zoom_options": {}}  # iTracker is given crops
+_POOL: dict[str, Any] = {"pool": "own", "pool_options": {}}
+_RECALIBRATE: dict[str, Any] = {"recalibrate": "none", "recalibrate_options": {}}  # and has no residual blocks
 #: Name -> all choices with their defaults.
 _PRESETS: dict[str, dict[str, Any]] = {
-    "gaze-small": {**_SHARED, **_ZOOM, "width": 16, "blocks": 1, "dropout": 0.0},
-    "gaze": {**_SHARED, **_ZOOM, "backbone": "timm:resnet18", "pretrained": False, "contrast": "fixed", "dropout": 0.0},
-    "itracker": {**_SHARED, "answer": "point", "channels": 3, "contrast": "fixed", "canvas": [224, 224]},
-}
+    "gaze-small": {**_SHARED, **_ZOOM, **_POOL, **_RECALIBRATE, "width": 16, "blocks": 1, "dropout": 0.0},
+    "gaze": {
+        **_SHARED, **_ZOOM, **_POOL, **_RECALIBRATE, "backbone": "timm:resnet18", "pretrained": False, "contrast": "fixed",
+        "dropout": 0.0,
+    },
+    "itracker": {**_SHARED, **_POOL, "answer": "point", "channels": 3, "contrast": "fixed", "canvas": [224, 224]},
+}  # fmt: skip
 
 
 def _whole(value: Any) -> bool:
@@ -53,6 +62,9 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dropout": (lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < 1, "a share below 1"),
     "backbone": (lambda v: isinstance(v, str) and v.startswith("timm:"), "timm:NAME, e.g. timm:resnet18"),
     "pretrained": (lambda v: isinstance(v, bool | str), "false, true, or the path of a .safetensors file"),
+    "pool": (lambda v: v in ("own", *POOLS), f"one of own, {', '.join(POOLS)}"),
+    "pool_options": (lambda v: isinstance(v, Mapping), "a mapping of the pooling's options"),
+    "recalibrate": (lambda v: v in RECALIBRATIONS, f"one of {', '.join(RECALIBRATIONS)}"),
 }
 
 
@@ -89,6 +101,17 @@ def gaze_choices(name: str, **choices: Any) -> dict[str, Any]:
         if key in resolved and not fits(resolved[key]):
             raise UnknownChoiceError(f"{key}={resolved[key]!r} is not possible; give {words}")
     resolved["canvas"] = list(resolved["canvas"])
+    resolved["pool_options"] = dict(resolved["pool_options"])
+    if resolved["pool"] == "own" and resolved["pool_options"]:
+        raise UnknownChoiceError(
+            f"pool_options={resolved['pool_options']!r} makes no sense with pool='own'; choose a pool, or leave it out"
+        )
+    if "recalibrate" in resolved:
+        try:
+            check_recalibration(resolved["recalibrate"], resolved["recalibrate_options"])
+        except ValueError as error:
+            raise UnknownChoiceError(str(error)) from None
+        resolved["recalibrate_options"] = dict(resolved["recalibrate_options"])
     if "zoom" in resolved:
         resolved["zoom_options"] = resolve_zoom(resolved["zoom"], resolved["zoom_options"], task="gaze")
     return resolved
@@ -111,6 +134,11 @@ def create_gaze_net(name: str, *, load_pretrained: bool = True, **choices: Any) 
             width       channels of gaze-small's first stage; they double at each of the three after it
             blocks      residual blocks of each of its stages
             dropout     before the last layer
+            pool        "own" (default) | "max" | "avg" | "blur" | "dwt" | "lift", in the place of max-poolings, strided
+                        convolutions and shortcuts, not the first convolution; of iTracker's max-poolings
+            pool_options  of the pooling, see `make_pool`
+            recalibrate   "none" | "ms-sar" | "se" | ..., on residual branches, see models/recalibration.py; not iTracker's
+            recalibrate_options  of the block
             backbone    "timm:NAME", of gaze
             pretrained  False | True | the path of a .safetensors file, of gaze
             zoom        "none" | "uniform" | "saliency" | ...: what the network sees of the canvas, see models/zoomers.py; the
@@ -124,13 +152,19 @@ def create_gaze_net(name: str, *, load_pretrained: bool = True, **choices: Any) 
     shared = (resolved["answer"], resolved["channels"], resolved["contrast"])
     try:
         if name == "itracker":
-            model: GazeNet = ITracker(Tracker(tuple(resolved["canvas"]), resolved["channels"]), *shared)
+            tracker = Tracker(tuple(resolved["canvas"]), resolved["channels"])
+            for part in (tracker.eye, tracker.face_trunk):
+                _exchange(part, resolved, where=("max",))
+            model: GazeNet = ITracker(tracker, *shared)
         elif name == "gaze-small":
             trunk = EyeTrunk(resolved["channels"], width=resolved["width"], blocks=resolved["blocks"])
             head = nn.Sequential(nn.Dropout(resolved["dropout"]), nn.Linear(trunk.features, 2))
+            _exchange(trunk, resolved, where=HALVES, branches=BRANCHES)
             model = GazeNet(nn.Sequential(trunk, head), *shared, minimum_size=16)
         else:
-            model = GazeNet(_timm(resolved, load_pretrained), *shared)
+            net = _timm(resolved, load_pretrained)
+            _exchange(net, resolved)
+            model = GazeNet(net, *shared)
         if resolved.get("zoom", "none") != "none":
             from snellen.models.zoomed import ZoomedGaze, make_zoomer
 
@@ -204,62 +238,20 @@ class ITracker(GazeNet):
         return GazeOutput(self.net(parts, grid) * self.unit)
 
 
-class EyeTrunk(nn.Module):
-    """A residual network for pictures of one eye: our choice, small enough for one core of a CPU.
-
-    A 5x5 convolution of stride 2, then four stages of `blocks` blocks (two 3x3 convolutions with batch norm and a shortcut), at
-    `width`, 2, 4 and 8 times as many channels; each stage but the first halves. The mean over what is left are the features.
-
-    Args:
-        channels: of the image.
-        width: channels of the first stage.
-        blocks: of each stage.
-
-    Attributes:
-        features: how many numbers it answers with.
-    """
-
-    def __init__(self, channels: int = 1, *, width: int = 16, blocks: int = 1) -> None:
-        super().__init__()
-        widths = [width * 2**i for i in range(4)]
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        ]
-        before = width
-        for stage, c in enumerate(widths):
-            for block in range(blocks):
-                layers.append(_Block(before, c, 2 if stage and not block else 1))
-                before = c
-        self.layers = nn.Sequential(*layers)
-        self.features = before
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b features"]:
-        """Features of images of at least 16x16 pixels."""
-        found: Tensor = self.layers(x).mean(dim=(2, 3))
-        return found
-
-
-class _Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut, which halves by averaging so that no pixel is passed over (He et al. 2019, D)."""
-
-    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(c_out),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(c_out, c_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(c_out),
-        )
-        shortcut: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride == 2 else []
-        if c_in != c_out:
-            shortcut += [nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out)]
-        self.shortcut = nn.Sequential(*shortcut)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
+def _exchange(
+    net: nn.Module,
+    choices: Mapping[str, Any],
+    *,
+    where: tuple[str, ...] | None = None,
+    branches: tuple[str, ...] | None = None,
+) -> None:
+    """Put the choices' blocks and poolings into a network, where surgery finds places or the patterns say."""
+    example = torch.zeros(1, choices["channels"], 64, 64)
+    if choices.get("recalibrate", "none") != "none":
+        options = choices["recalibrate_options"]
+        add_recalibration(net, choices["recalibrate"], branches, example=example, verbose=False, **options)
+    if choices["pool"] != "own":
+        replace_pooling(net, choices["pool"], where, example=example, verbose=False, **choices["pool_options"])
 
 
 def _timm(choices: dict[str, Any], load_pretrained: bool) -> nn.Module:

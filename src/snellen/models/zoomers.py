@@ -105,7 +105,7 @@ class _Salient(Zoomer):
         size: of the zoomed picture.
         nodes: (rows, columns) of the saliency.
         sigma: see `saliency_to_grid`, as the next ones.
-        padding: "reflect" or "replicate".
+        padding: "reflect" (default) or "replicate" (default of legacy "paper").
         separable: rows and columns stay straight.
         strength: share of the saliency beside a uniform one.
         max_zoom: bound on the magnification, or None.
@@ -123,7 +123,7 @@ class _Salient(Zoomer):
         nodes: tuple[int, int] = (31, 31),
         *,
         sigma: float = SIGMA,
-        padding: Padding = "reflect",
+        padding: Padding | None = None,
         separable: bool = False,
         strength: float = 1.0,
         max_zoom: float | None = None,
@@ -134,7 +134,7 @@ class _Salient(Zoomer):
         super().__init__(size, antialias=antialias, blur=blur)
         self.nodes, self.separable = nodes, separable
         self.strength, self.max_zoom, self.legacy = strength, max_zoom, legacy
-        made = zoom_matrices(nodes, sigma, padding)
+        made = zoom_matrices(nodes, sigma, padding or ("replicate" if legacy == "paper" else "reflect"))
         self.floor = made.floor
         # Constants, not weights: they move with the module and stay out of the state dict.
         self.register_buffer("rows", made.rows.float(), persistent=False)
