@@ -134,13 +134,14 @@ def test_an_interrupt_at_any_step_leaves_no_trace(tmp_path, monkeypatch):
     recipe = str(write_recipe(write_discs(tmp_path / "data"), tmp_path / "runs", steps=12))
     reference = api.train(recipe, name="reference")
     plain = KeypointTask.training_step
-    for after in (4, 5, 6):  # validations every 4 steps, checkpoints every 3
+    # Validations every 4 steps, checkpoints every 3. SIGTERM is what schedulers send.
+    for after, number in ((4, signal.SIGINT), (5, signal.SIGTERM), (6, signal.SIGINT)):
         pending = [after]
 
-        def training_step(self, batch, index, pending=pending):
+        def training_step(self, batch, index, pending=pending, number=number):
             if pending and self.global_step + 1 == pending[0]:
                 pending.clear()
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             return plain(self, batch, index)
 
         monkeypatch.setattr(KeypointTask, "training_step", training_step)

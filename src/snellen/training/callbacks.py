@@ -1,5 +1,6 @@
 """Lightning callbacks and plugins of a run: atomic checkpoints, metrics.csv, plain progress, a clean stop on Ctrl-C."""
 
+import contextlib
 import csv
 import io
 import logging
@@ -168,25 +169,34 @@ class ResumeCheckpoint(Checkpoint):
 
 
 class StopOnInterrupt(Callback):
-    """Ctrl-C ends training after the step at hand (see `ResumeCheckpoint`); a second one stops at once."""
+    """Ctrl-C or SIGTERM ends training after the step at hand (see `ResumeCheckpoint`); a second one stops at once.
+
+    SIGTERM is what schedulers and `kill` send. Of several processes one alone may get it, so there it is left to Lightning.
+    """
 
     def __init__(self) -> None:
         self.interrupted = False
-        self._previous: Any = None
+        self._previous: dict[signal.Signals, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Catch the signal (only the main thread may)."""
+        """Catch Ctrl-C."""
+        self._catch(signal.SIGINT)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Catch SIGTERM, after Lightning has set its own handler, which would end the process as if it had finished."""
+        if trainer.world_size == 1:
+            self._catch(signal.SIGTERM)
+
+    def _catch(self, number: signal.Signals) -> None:
         def stop(*_: Any) -> None:
             self.interrupted = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
-        try:
-            self._previous = signal.signal(signal.SIGINT, stop)
-        except ValueError:
-            self._previous = None
+        with contextlib.suppress(ValueError):  # only the main thread may
+            self._previous[number] = signal.signal(number, stop)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signal back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

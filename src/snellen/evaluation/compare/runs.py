@@ -161,7 +161,7 @@ def _work_off(plan: Plan, runs: list[RunOfRow], devices: int, lock: IO[str] | No
                     continue
                 del working[place]
                 done += 1
-                if process.returncode == 0:
+                if process.returncode == 0 and complete(plan, run.row, run.seed):
                     log.info("[%d/%d] %s: done in %.0f s", done, len(runs), run, time.monotonic() - since)
                     continue
                 failure = Failure(run.row.name, run.seed, _reason(plan, run, process.returncode), str(_log(plan, run)))
@@ -237,6 +237,8 @@ def _reason(plan: Plan, run: RunOfRow, status: int) -> str:
     if status < 0:
         name = signal.Signals(-status).name
         return f"its process was ended by {name}" + (" (perhaps for want of memory)" if name == "SIGKILL" else "")
+    if status == 0:
+        return "its process ended before the run was complete; the same command goes on with it"
     lines = _log(plan, run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = [line.removeprefix("snellen: ") for line in lines if line.startswith("snellen: ")]
     return (said or lines or [f"its process ended with status {status}"])[-1]
