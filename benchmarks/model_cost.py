@@ -2,6 +2,7 @@
 
     python benchmarks/model_cost.py rcn5 sumnet5 rcn:aggregate=fpn "rcn:backbone=timm:mobilenetv3_small_100,stride=8" \\
         --canvas 96 96 --batch 8 --threads 2 --json runs/model-cost.json
+    python benchmarks/model_cost.py rcn5 rcn68 --record speed/cost/rcn5 speed/cost/rcn68
 
 A model is a registered name, with choices behind a colon. The rounds of measurement go through all models in turn, so that
 a machine that slows down does so for all of them; times are medians over the rounds. Weights are drawn, never
@@ -11,6 +12,7 @@ downloaded: they change no cost.
 import argparse
 import json
 import re
+import shlex
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +23,7 @@ import torch
 import yaml
 
 from snellen.evaluation.costs import macs, milliseconds
+from snellen.evaluation.results.records import Record, add_record
 from snellen.models import KeypointNet, create_model
 from snellen.training.runs import environment
 
@@ -109,7 +112,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes what torch picks")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--record", nargs="+", metavar="NAME", help="of records to add to --results, one a model")
+    parser.add_argument("--results", type=Path, default=Path("results"))
     chosen = parser.parse_args()
+    if chosen.record and len(chosen.record) != len(chosen.models):
+        parser.error(f"--record names {len(chosen.record)} records of {len(chosen.models)} models; give one a model")
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
@@ -133,6 +140,27 @@ def main() -> None:
         record = {"canvas": canvas, "batch": chosen.batch, "rounds": chosen.rounds, **where}
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(record | {"costs": [asdict(c) for c in costs]}, indent=1) + "\n")
+    flags = (
+        f"--canvas {canvas[0]} {canvas[1]} --batch {chosen.batch} --rounds {chosen.rounds} --threads {chosen.threads}"
+    )
+    flags += f" --keypoints {chosen.keypoints}" * bool(chosen.keypoints) + f" --device {chosen.device}" * (
+        chosen.device != "cpu"
+    )
+    for name, cost in zip(chosen.record or (), costs, strict=False):
+        made = Record.here(
+            name=name,
+            metric=f"time of an image, canvas {canvas[0]}x{canvas[1]}, batch {chosen.batch}",
+            unit="ms",
+            values=[cost.milliseconds],
+            interval=list(cost.spread),
+            train_seconds=0.0,
+            steps=chosen.rounds,
+            command=f"python benchmarks/model_cost.py {shlex.join(chosen.models)} {flags} --record {' '.join(chosen.record)}",
+            device=where["device"],
+            note=f"median and quartiles; {cost.parameters:,} parameters, {cost.macs / 1e6:,.0f} million multiply-adds an image",
+            extra={"parameters": cost.parameters, "macs": cost.macs, "model": cost.model},
+        )
+        add_record(chosen.results / f"{name.split('/')[0]}.json", made)
 
 
 if __name__ == "__main__":
