@@ -25,8 +25,7 @@ demo: $(STAMP) ## train, evaluate and report on the built-in wings (under 3 minu
 	$(BIN)/snellen evaluate $(RUN) --split test
 	$(BIN)/snellen report $(RUN)
 
-test: lint imports ## everything CI runs
-	@$(MAKE) --no-print-directory -j 2 types unit  # one core is enough for the types, and the tests often wait
+test: lint types imports unit ## everything CI runs
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check .

@@ -93,8 +93,8 @@ def test_what_is_said_of_the_ideas_is_in_the_records():
             assert not re.search(r"\d\.\d", line), line
             continue
         assert named, line
-        numbers = {f"{abs(v):.2f}" for r in found for v in (r.mean, *r.interval)}
+        numbers = {f"{v:.2f}" for r in found for v in (r.mean, *r.interval)}
         numbers |= {f"{v:.2f}" for pair in product(found, found) for v in gaps(pair)}
-        assert set(re.findall(r"\d+\.\d+", line)) <= numbers, line
+        assert set(re.findall(r"-?\d+\.\d+", line)) <= numbers, line  # a sign that is wrong is a wrong number
         counts = {f"{r.extra['parameters']:,}" for r in found if "parameters" in r.extra}
         assert set(re.findall(r"\d{1,3}(?:,\d{3})+", line)) <= counts, line

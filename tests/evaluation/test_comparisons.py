@@ -39,6 +39,7 @@ def test_masking_table_pairs_the_nets_in_the_papers_order():
     assert masking_table(records[3:]) == []
     page = results_page(records)
     assert "\n| faces5/masking/rcn-1000/cpu" not in page  # in the table, not in the list of records
+    assert page.count("\n- faces5/masking/rcn-1000/cpu: `") == 1  # and its command once
     assert "| 1111 | 8.00 | 7.00 |" in page
 
 

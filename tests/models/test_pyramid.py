@@ -260,10 +260,10 @@ def test_wrong_arguments_are_refused():
 
 
 @exports_any_size
-def test_export_of_any_size():
-    """Of the aggregate that has the most operations; the others resize by the same function."""
+@pytest.mark.parametrize("aggregate", ["recombine-skip", "unet"])  # every operation of the others is in these
+def test_export_of_any_size(aggregate):
     torch.manual_seed(0)
-    model = create_model("rcn", backbone="timm:test_resnet", features=8, aggregate="recombine-skip").eval()
+    model = create_model("rcn", backbone="timm:test_resnet", features=8, aggregate=aggregate).eval()
     # Sides by AUTO: halved and rounded as often as here, torch does not manage to write named ones down.
     sides = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     program = torch.export.export(model, (torch.rand(2, 1, 51, 70),), dynamic_shapes=(sides,)).module()
