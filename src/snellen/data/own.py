@@ -54,12 +54,13 @@ def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[
 
 def _labels(config: KeypointDataConfig, root: Path, name: str | None) -> PointLabels:
     name = name or ("annotations.csv" if config.format == "csv" else "")
-    path, kind = root / name if name else root, config.format
+    path = root / name if name else root
+    kind: str = config.format
     if kind == "auto" or (path.is_dir() and kind not in OWN_ROOT):
         found, path = recognise(path)
         if kind not in ("auto", found):
             raise AnnotationError(f"{path} is of the format {found}, but data.format is {kind}; set it to {found}")
-        kind = found  # type: ignore[assignment]  # a name of a format
+        kind = found
     schema = get_schema(config.schema) if config.schema else None
     inside = path.resolve().is_relative_to(root.resolve())
     images = None if kind in OWN_ROOT and inside else root

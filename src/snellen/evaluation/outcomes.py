@@ -4,7 +4,6 @@ A score is a ratio of two sums over images, class by class where there are class
 has one class, the error above and a one below; the mean IoU has the pixels shared above and those of either below.
 """
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from snellen.config import ConfigError
-from snellen.training.runs import write_atomically
+from snellen.training.runs import packed, write_atomically
 
 __all__ = ["ImageOutcomes", "outcomes_file"]
 
@@ -99,10 +98,8 @@ class ImageOutcomes:
             "curve": self.curve, "how": self.how, "things": self.things, "names": list(self.names),
         }  # fmt: skip
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, about=text, numerator=self.numerator, denominator=self.denominator)
         file = outcomes_file(run, split)
-        write_atomically(file, buffer.getvalue())
+        write_atomically(file, packed({"about": text, "numerator": self.numerator, "denominator": self.denominator}))
         return file
 
     @classmethod

@@ -22,7 +22,7 @@ from snellen.training.metrics import (
     normalised_errors,
     summarise,
 )
-from snellen.training.runs import write_atomically
+from snellen.training.runs import packed, write_atomically
 
 __all__ = ["CoarseToFine", "EvaluationRecord", "JitterPoint", "SampleEntry"]
 
@@ -225,9 +225,7 @@ class EvaluationRecord:
             arrays |= {f"sample{i}_{name}": getattr(sample, name) for name in ("canvas", "pred", "true")}
         for i, view in enumerate(self.coarse_to_fine):
             arrays |= {f"view{i}_canvas": view.canvas, f"view{i}_heatmaps": view.heatmaps.astype(np.float16)}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
-        content = buffer.getvalue()
+        content = packed(arrays)
         text = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in arrays}
         text |= {
             "format": FORMAT,

@@ -180,8 +180,10 @@ def load_joint(
     if rules[0] != rules[1]:
         log.warning("%s looks at boxes %s and %s at %s; a denoiser is best trained on the boxes of the keypoint model",
                     path, rules[0], denoiser, rules[1])  # fmt: skip
+    image = localiser.model
+    assert not isinstance(image, JointNet)  # runs hold a model of images alone
     try:
-        localiser.model = JointNet(localiser.model, structure.model, weight).eval()  # type: ignore[arg-type]  # not joined yet
+        localiser.model = JointNet(image, structure.model, weight).eval()
     except ValueError as error:
         raise ConfigError(str(error)) from None
     terms = dict.fromkeys(card.get("terms", "") for card in (localiser.card, structure.card))

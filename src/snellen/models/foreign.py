@@ -1,8 +1,11 @@
 """What surgery on somebody else's network needs: an example, its costs, and putting a module in another's place."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 __all__ = ["count_macs", "count_parameters", "example_of", "put_in_place", "run_once"]
 
@@ -32,13 +35,24 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def run_once(model: nn.Module, image: Tensor) -> None:
-    """A forward pass that leaves no trace: in eval mode, every module's mode restored."""
+def run_once(model: nn.Module, image: Tensor, hooks: Sequence[RemovableHandle] = ()) -> None:
+    """A forward pass that leaves no trace: in eval mode, every module's mode restored, hooks that watched it removed.
+
+    Raises:
+        ValueError: where the model does not take the image.
+    """
     modes = {m: m.training for m in model.modules()}
     try:
         with torch.no_grad():
             model.eval()(image)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"{type(model).__name__} cannot be run on an input of shape {tuple(image.shape)} "
+            f"({str(error).splitlines()[0]}); give one that it takes as example="
+        ) from None
     finally:
+        for hook in hooks:
+            hook.remove()
         for m, mode in modes.items():
             m.training = mode
 
@@ -48,6 +62,6 @@ def count_macs(model: nn.Module, image: Tensor) -> int | None:
     try:
         with FlopCounterMode(display=False) as counter:
             run_once(model, image)
-    except (RuntimeError, ValueError, AssertionError, TypeError):
+    except ValueError:
         return None  # the network wants another input: the exchange itself needs none
     return int(counter.get_total_flops()) // 2

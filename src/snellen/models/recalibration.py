@@ -300,16 +300,7 @@ def _output_channels(model: nn.Module, image: Tensor, modules: Sequence[tuple[st
     """Channels that leave modules, seen by running the example."""
     seen: dict[str, Any] = {}
     hooks = [m.register_forward_hook(lambda _, __, out, name=name: seen.setdefault(name, out)) for name, m in modules]
-    try:
-        run_once(model, image)
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"{type(model).__name__} cannot be run on an input of shape {tuple(image.shape)} "
-            f"({str(error).splitlines()[0]}); give one that it takes as example="
-        ) from None
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_once(model, image, hooks)
     for name, _ in modules:
         if not isinstance(seen.get(name), Tensor) or seen[name].ndim != 4:
             raise ValueError(f"{name} gave no map (b, c, h, w) on the example; leave such modules out by where=")

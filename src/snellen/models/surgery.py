@@ -212,17 +212,8 @@ def _channels(model: nn.Module, image: Tensor, names: Sequence[str]) -> dict[str
         )
         for name in names
     ]
-    try:
-        if names:
-            run_once(model, image)
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"{type(model).__name__} cannot be run on an input of shape {tuple(image.shape)} "
-            f"({str(error).splitlines()[0]}); give one that it takes as example="
-        ) from None
-    finally:
-        for hook in hooks:
-            hook.remove()
+    if names:
+        run_once(model, image, hooks)
     missing = [name for name in names if name not in seen]
     if missing:
         raise ValueError(f"{', '.join(missing)} did not run on the example; leave such layers out by where=")

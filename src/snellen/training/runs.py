@@ -12,15 +12,18 @@ runs/<name>/
   report.html         written by `snellen report`
 """
 
+import io
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -40,6 +43,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def packed(arrays: Mapping[str, Any]) -> bytes:
+    """Named arrays as the content of a compressed .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def environment() -> dict[str, Any]:

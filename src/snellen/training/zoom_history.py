@@ -1,6 +1,5 @@
 """How saliency and grid change over a training: the first validation images, kept at every validation for the report."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
-from snellen.training.runs import write_atomically
+from snellen.training.runs import packed, write_atomically
 from snellen.training.tasks.task import Task
 
 __all__ = ["ZOOM_FILE", "ZoomHistory", "read_zoom_history"]
@@ -53,9 +52,7 @@ class ZoomHistory(Callback):
             self.kept[name] = value if before is None or not len(before) else np.concatenate((before, value))
         self.kept["size"] = np.array(view.grid.size)
         self.kept["images"] = _pictures(view.image)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **self.kept)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
-        write_atomically(self.file, buffer.getvalue())
+        write_atomically(self.file, packed(self.kept))
 
 
 def read_zoom_history(file: str | Path) -> dict[str, NDArray[Any]]:

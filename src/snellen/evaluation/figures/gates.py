@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from snellen.evaluation.figures.drawing import FONT_SIZE, INK, new_figure
 from snellen.evaluation.reports.page import Picture, picture
 from snellen.layers import MultiScaleRecalibration
+from snellen.training.runs import packed, write_atomically
 
 __all__ = ["Gates", "figure_gates", "gates_picture", "gates_seen", "keep_gates"]
 
@@ -108,7 +109,7 @@ def keep_gates(network: nn.Module, canvas: Tensor, file: Path) -> None:
         return
     seen = gates_seen(network, canvas)
     arrays = {f"{i:03d}|{g.name}|{key}": m for i, g in enumerate(seen) for key, m in g.maps.items()}
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+    write_atomically(file, packed(arrays))
 
 
 def gates_picture(file: Path) -> Picture | None:

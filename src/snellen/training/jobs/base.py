@@ -10,7 +10,7 @@ from snellen.data import Canvases
 from snellen.models import create_model, model_task
 from snellen.training.tasks.task import Task
 
-__all__ = ["Job", "make_model"]
+__all__ = ["Job", "make_model", "refuse_other_classes", "refuse_small_canvas"]
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,19 @@ def make_model(config: RunConfig, *, load_pretrained: bool, **answers: Any) -> A
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return create_model(name, load_pretrained=load_pretrained, **choices)
+
+
+def refuse_other_classes(model: Any, classes: int) -> None:
+    """Raise ConfigError where `model.choices.classes` is not the number of classes that the data have."""
+    if model.classes != classes:
+        raise ConfigError(
+            f"model.choices.classes is {model.classes}, but the data have {classes} classes; leave it out"
+        )
+
+
+def refuse_small_canvas(config: RunConfig, canvas: tuple[int, int], smallest: int) -> None:
+    """Raise ConfigError where a canvas (height, width) is below a model's smallest."""
+    if min(canvas) < smallest:
+        raise ConfigError(
+            f"data.canvas {list(canvas)} is too small for {config.model.name!r}; give at least {[smallest] * 2}"
+        )

@@ -8,7 +8,7 @@ from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
 from snellen.data.wing_species import wing_species
 from snellen.models import ClassNet
-from snellen.training.jobs.base import Job, make_model
+from snellen.training.jobs.base import Job, make_model, refuse_other_classes, refuse_small_canvas
 from snellen.training.tasks.classification import ClassTask
 from snellen.training.zoom_setup import refuse_fixed
 
@@ -50,14 +50,8 @@ def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = Tru
     data, canvas = config.data, config.data.canvas
     train, val = (class_images(config, split) for split in ("train", "val"))
     model: ClassNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))
-    if model.classes != len(train.classes):
-        raise ConfigError(
-            f"model.choices.classes is {model.classes}, but the data have {len(train.classes)} classes; leave it out"
-        )
-    if min(canvas) < model.minimum_size:
-        raise ConfigError(
-            f"data.canvas {list(canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"
-        )
+    refuse_other_classes(model, len(train.classes))
+    refuse_small_canvas(config, canvas, model.minimum_size)
     refuse_fixed(model)
     return Job(
         task=ClassTask(model, config),

@@ -5,7 +5,7 @@ from snellen.data.gaze import GazeDataset
 from snellen.data.gaze_build import build_gaze
 from snellen.data.gaze_canvas import GazeCanvas, GazePartsCanvas
 from snellen.models.gaze_nets import GazeNet, ITracker
-from snellen.training.jobs.base import Job, make_model
+from snellen.training.jobs.base import Job, make_model, refuse_small_canvas
 from snellen.training.tasks.gaze import GazeTask
 from snellen.training.zoom_setup import refuse_fixed
 
@@ -48,10 +48,7 @@ def prepare_gaze(config: GazeConfig, *, load_pretrained: bool = True) -> Job:
         )
     if model.answer != train.answer:
         raise ConfigError(f"model.choices.answer is {model.answer!r}, but the data hold {train.answer!r}; leave it out")
-    if min(data.canvas) < model.minimum_size:
-        raise ConfigError(
-            f"data.canvas {list(data.canvas)} is too small for {config.model.name!r}; give at least {[model.minimum_size] * 2}"
-        )
+    refuse_small_canvas(config, data.canvas, model.minimum_size)
     refuse_fixed(model)
     return Job(
         task=GazeTask(model, config),

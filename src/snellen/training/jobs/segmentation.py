@@ -9,7 +9,7 @@ from torch import Tensor
 from snellen.config import AugmentConfig, ConfigError, SegmentationConfig
 from snellen.data import DataError, MaskImages, SegmentationCanvas, SegmentationDataset, build_segmentation
 from snellen.models import LabelNet
-from snellen.training.jobs.base import Job, make_model
+from snellen.training.jobs.base import Job, make_model, refuse_other_classes
 from snellen.training.segmentation import label_counts, median_frequency_weights
 from snellen.training.tasks.segmentation import LabelTask
 from snellen.training.zoom_setup import refuse_fixed
@@ -53,10 +53,7 @@ def prepare_labels(config: SegmentationConfig, *, load_pretrained: bool = True) 
                 f"{images.source}: no pixel of the {split} split has a class; correct the masks or data.ignore"
             )
     model: LabelNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))
-    if model.classes != len(train.classes):
-        raise ConfigError(
-            f"model.choices.classes is {model.classes}, but the data have {len(train.classes)} classes; leave it out"
-        )
+    refuse_other_classes(model, len(train.classes))
     refuse_fixed(model)
     train_set = SegmentationCanvas(train, canvas, config.augment, seed=config.seed, crop=data.crop)
     weights = class_weights(train) if config.train.class_weights == "median-frequency" else None
