@@ -43,15 +43,19 @@ __all__ = ["fresh", "measure", "stages"]
 
 
 def measure(
-    models: dict[str, Path], files: list[Path], boxes: Path | None, *, rounds: int, batch: int
+    models: dict[str, Path], files: list[Path], boxes: Path | None, *, rounds: int, batch: int, flip: bool | None = None
 ) -> dict[str, list[float]]:
-    """Pictures a second of each model in each round, after one round that is not counted."""
+    """Pictures a second of each model in each round, after one round that is not counted.
+
+    `flip` is for runs; exported files have their own in the graph.
+    """
     rates: dict[str, list[float]] = {name: [] for name in models}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(rounds + 1):
             for name, model in models.items():
                 out = Path(folder) / f"{name}-{turn}.csv"
-                done = api.predict(model, files, out, boxes=boxes, batch_size=batch, device="cpu")
+                asked = {} if model.suffix == ".onnx" else {"flip": flip}
+                done = api.predict(model, files, out, boxes=boxes, batch_size=batch, device="cpu", **asked)
                 if done.skipped:
                     raise SystemExit(f"{len(done.skipped)} pictures cannot be read, the first: {done.skipped[0]}")
                 if turn:
@@ -78,14 +82,17 @@ def stages(finder: PointFinder, files: list[Path], boxes: list[Box], *, batch: i
         begin = time.perf_counter()
         if isinstance(finder, Localiser):
             with torch.inference_mode():
+                finder.find(canvases)  # the mirror image too, where it is averaged
+                whole = time.perf_counter() - begin
                 output = finder.answer(canvases)
-                middle = time.perf_counter()
+                begin = time.perf_counter()
                 finder.read_off(output, canvases)
-            spent["maps to points"] += time.perf_counter() - middle
+                reading = time.perf_counter() - begin
+            spent["maps to points"] += reading
+            spent["network"] += whole - reading
         else:  # decoding is inside the graph
             finder.locate(canvases)
-            middle = time.perf_counter()
-        spent["network"] += middle - begin
+            spent["network"] += time.perf_counter() - begin
     return {name: 1000 * seconds / len(files) for name, seconds in spent.items() if seconds}
 
 
@@ -150,6 +157,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="at most so many of the pictures, spread over them")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--flip", action=argparse.BooleanOptionalAction, help="average with the mirror image's answer")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 takes what it picks")
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--record", help="name of a record to add to --results, e.g. speed/predict")
@@ -175,12 +183,16 @@ def main() -> None:
         kept = spread(len(files), chosen.count or len(files))
         files, boxes = [files[i] for i in kept], [boxes[i] for i in kept]
         localiser = load_localiser(run, "cpu")
+        localiser.flip = localiser.flip if chosen.flip is None else chosen.flip
         # Noise suffices: the comparison with PyTorch is `snellen export`'s, not this script's.
         noise = 255 * torch.rand(4, localiser.channels, *localiser.canvas)
         models = {"pytorch": run}
         models["onnxruntime"] = export_model(localiser, folder / "model.onnx", samples=noise, tolerance=1e9).path
-        rates = measure(models, files, table, rounds=chosen.rounds, batch=chosen.batch)
-        parts = {name: stages(load_finder(m, "cpu"), files, boxes, batch=chosen.batch) for name, m in models.items()}
+        rates = measure(models, files, table, rounds=chosen.rounds, batch=chosen.batch, flip=localiser.flip)
+        parts = {
+            "pytorch": stages(localiser, files, boxes, batch=chosen.batch),
+            "onnxruntime": stages(load_finder(models["onnxruntime"], "cpu"), files, boxes, batch=chosen.batch),
+        }
     where = environment()
     print(
         f"{len(files)} pictures, batch {chosen.batch}, {chosen.rounds} rounds, {where['threads']} threads, {where['hardware']}"
@@ -195,12 +207,14 @@ def main() -> None:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps({"rates": rates, "stages": parts, **where}, indent=1) + "\n")
     if chosen.record:
+        flags = f"--run {Path(chosen.run).name} " if chosen.run else f"--recipe {chosen.recipe} "
+        flags += {None: "", True: "--flip ", False: "--no-flip "}[chosen.flip]
         for name, values in rates.items():
             times = ", ".join(f"{stage} {ms:.2f}" for stage, ms in parts[name].items())
             record = Record.here(
                 name=chosen.record, metric=f"end to end with {name}", unit="1/s", values=values,
                 interval=mean_interval(values), train_seconds=0.0, steps=0,
-                command=f"python benchmarks/predict_speed.py --run RUN --data DATA --record {chosen.record}",
+                command=f"python benchmarks/predict_speed.py {flags}--data DATA --record {chosen.record}",
                 note=f"{len(files)} pictures on disk, batch {chosen.batch}; ms of each stage alone: {times}",
                 seeds=list(range(len(values))),
             )  # fmt: skip

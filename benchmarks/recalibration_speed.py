@@ -102,6 +102,7 @@ def measure(shape: tuple[int, ...], chosen: argparse.Namespace) -> dict[tuple[st
     forms = {n: f.to(chosen.device) for n, f in blocks(shape[1]).items() if n in (*(chosen.only or [n]), "se")}
     runs: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {("eager", name): form for name, form in forms.items()}
     if chosen.compile:
+        torch.compiler.reset()  # else an earlier map's size makes this one's a symbol, in code that is not for this size
         runs |= {("compiled", name): torch.compile(form, fullgraph=True) for name, form in forms.items()}
     x = torch.randn(shape, device=chosen.device).relu()
     x = x.contiguous(memory_format=torch.channels_last if chosen.channels_last else torch.contiguous_format)

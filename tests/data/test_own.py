@@ -147,7 +147,7 @@ def test_points_in_another_unit_are_refused(discs, factor, says):
 
 def test_the_wrong_format_is_named(discs):
     (discs / "test.csv").unlink()
-    with pytest.raises(AnnotationError, match=r"is of the format csv, but data\.format is coco"):
+    with pytest.raises(AnnotationError, match=r"is of the format csv, not coco"):
         build_dataset(own(discs, format="coco", annotations=""), "train")
 
 

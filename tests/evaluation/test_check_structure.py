@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from snellen import inference
 from snellen.cli import main
-from snellen.evaluation import check_command
 from structures import SCHEMA, SIZE, known_structure, shapes
 
 
@@ -20,7 +20,7 @@ def files(tmp_path, monkeypatch):
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (SIZE, SIZE), np.uint8)).save(tmp_path / f"{i}.png")
         rows.append(f"{i}.png," + ",".join(f"{v:.4f}" for v in points.ravel()))
     (tmp_path / "annotations.csv").write_text("\n".join(rows) + "\n")
-    monkeypatch.setattr(check_command, "load_denoiser", lambda run: known_structure())
+    monkeypatch.setattr(inference, "load_denoiser", lambda run: known_structure())
     return tmp_path
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from contracts import TaskContract
-from snellen.config import KeypointTrainConfig
+from snellen.config import ConfigError, KeypointConfig, KeypointTrainConfig
+from snellen.keypoints import get_schema
 from snellen.models import create_model
 from snellen.training.jobs.keypoints import build_model
 from snellen.training.tasks.keypoints import KeypointTask
-from snellen.training.tasks.task import make_optimiser, one_cycle
+from snellen.training.tasks.task import make_optimiser, one_cycle, step_decay
 from tiny import recipe, write_discs
 
 
@@ -52,9 +53,25 @@ def test_one_cycle_rises_then_falls_to_zero():
     assert factors[100] == pytest.approx(0)
 
 
+def test_steps_fall_to_a_tenth_where_the_papers_do():
+    # He et al. 2016 on CIFAR: 0.1 until 32,000 of 64,000 steps, 0.01 until 48,000, then 0.001.
+    factors = [0.1 * step_decay(step, 64_000, (0.5, 0.75)) for step in (0, 31_999, 32_000, 47_999, 48_000, 63_999)]
+    assert factors == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    train = KeypointTrainConfig(steps=4, schedule="steps", milestones=(0.5,), lr=1.0)
+    task = KeypointTask(create_model("rcn5"), KeypointConfig(train=train), get_schema("mtfl-5"))
+    made = task.configure_optimizers()
+    rates = []
+    for _ in range(4):
+        rates.append(made["optimizer"].param_groups[0]["lr"])
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx([1, 1, 0.1, 0.1])
+    with pytest.raises(ConfigError, match=r"train\.milestones are growing shares"):
+        KeypointTrainConfig(schedule="steps", milestones=(0.75, 0.5))
+
+
 def test_same_seed_same_weights_whatever_was_drawn_before(tmp_path):
     from snellen.api import resolve
-    from snellen.keypoints import get_schema
 
     config, schema = resolve("wings-rcn"), get_schema("wings-12")
     first = build_model(config, schema).state_dict()

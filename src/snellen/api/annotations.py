@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from snellen.config import ConfigError
+
 if TYPE_CHECKING:
     from snellen.evaluation.check import CheckReport
+    from snellen.keypoints.formats import PointLabels
 
 
 def check(
@@ -48,24 +51,33 @@ def check(
     Raises:
         ConfigError, AnnotationError: one sentence on what to change.
     """
-    from snellen.evaluation.check_command import check_path
+    from snellen.evaluation.check import CheckProgress, DenoiserRanking, check_data, contact_sheet, propose_recipe
+    from snellen.images import PictureReader
+    from snellen.inference import load_denoiser
+    from snellen.training.runs import write_atomically
 
-    return check_path(
-        path,
-        format=format,
-        schema=schema,
-        origin=origin,
-        root=root,
-        test=test,
-        sheet=sheet,
-        write=write,
-        workers=workers,
-        scale_unit=scale_unit,
-        denoiser=denoiser,
-        suspects=suspects,
-        max_pixels=max_pixels,
-        grey_range=grey_range,
-    )
+    path = Path(path)
+    if write is not None and Path(write).exists():
+        raise ConfigError(f"{write} exists; give the name of a new recipe")
+    try:
+        reader = PictureReader(max_pixels, grey_range)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    labels, format = _read(path, format, schema, origin, root, scale_unit)
+    other = _read(test, format, schema, origin, root, scale_unit)[0] if test else None
+    rank = None
+    if denoiser is not None:
+        rank = DenoiserRanking(load_denoiser(denoiser), labels.root, Path(suspects) if suspects else None, reader)
+    progress = CheckProgress(len(labels.images) + (len(other.images) if other else 0))
+    report = check_data(labels, format, test=other, workers=workers, progress=progress, rank=rank, reader=reader)
+    if sheet:
+        write_atomically(Path(sheet), contact_sheet(labels, report, reader=reader))
+    if write:
+        recipe = propose_recipe(
+            labels, report, path, schema=schema, origin=origin, root=root, scale_unit=scale_unit, reader=reader
+        )
+        write_atomically(Path(write), recipe)
+    return report
 
 
 def convert(
@@ -101,17 +113,32 @@ def convert(
     Raises:
         AnnotationError: one sentence on what to change; nothing has been written then.
     """
-    from snellen.evaluation.check_command import convert_path
+    from snellen.keypoints.formats import find_format, write_points
 
-    return convert_path(
-        source,
-        target,
-        to,
-        format=format,
-        schema=schema,
-        origin=origin,
-        target_origin=target_origin,
-        root=root,
-        scale_unit=scale_unit,
-        on_error=on_error,
-    )
+    find_format(to)
+    labels, format = _read(source, format, schema, origin, root, scale_unit)
+    lost = write_points(labels, target, to, origin=target_origin, on_error=on_error)
+    return {
+        "source": str(source),
+        "format": format,
+        "target": str(target),
+        "to": to,
+        "images": len(labels.images),
+        "objects": len(labels.objects),
+        "root": str(labels.root),
+        "lost": [*labels.notes, *labels.broken.values(), *lost],
+    }
+
+
+def _read(
+    path: str | Path, format: str, schema: str | None, origin: float | None, root: str | None, unit: float
+) -> "tuple[PointLabels, str]":
+    """Annotations under a built-in schema where one is named, and the name of their format."""
+    from snellen.data.own import with_schema
+    from snellen.keypoints import get_schema
+    from snellen.keypoints.formats import place_of_format, read_points
+
+    format, place = place_of_format(path, format)
+    known = get_schema(schema) if schema else None
+    labels = read_points(place, format, schema=known, origin=origin, root=root, scale_unit=unit)
+    return (labels if known is None else with_schema(labels, known)), format

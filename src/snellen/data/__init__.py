@@ -2,7 +2,7 @@
 
 from snellen.data.base import KeypointDataset, Sample
 from snellen.data.batches import Batch, CanvasDataset, Canvases, StepBatches, evaluation_loader, training_loader
-from snellen.data.build import SPLITS, Split, build_dataset
+from snellen.data.build import Split, as_split, build_dataset
 from snellen.data.class_build import CLASS_FORMATS, ClassFormat, build_classification
 from snellen.data.class_canvas import ClassBatch, ClassificationCanvas
 from snellen.data.class_readers import ClassFolders, ParquetImages, TorchvisionCIFAR
@@ -27,7 +27,6 @@ __all__ = [
     "CORRUPTIONS",
     "MASK_FORMATS",
     "PERTURBATIONS",
-    "SPLITS",
     "AnnotatedImages",
     "Batch",
     "CanvasDataset",
@@ -68,6 +67,7 @@ __all__ = [
     "TorchvisionCIFAR",
     "WingSpecies",
     "Wings",
+    "as_split",
     "build_classification",
     "build_dataset",
     "build_gaze",

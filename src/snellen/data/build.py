@@ -21,16 +21,23 @@ from snellen.keypoints.formats import (
     read_wflw,
 )
 
-__all__ = ["SPLITS", "Split", "build_dataset"]
+__all__ = ["Split", "as_split", "build_dataset"]
 
 Split = Literal["train", "val", "test"]
-SPLITS: tuple[str, ...] = get_args(Split)
+_SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
 
 # Published data sets in their own layouts; everything else is a user's own files.
 _PUBLISHED = ("mtfl", "pts", "wflw")
 
 # Wings of different splits come from different seeds, so no image is in two of them.
 _WING_SEEDS = {"train": 1, "val": 2, "test": 3}
+
+
+def as_split(name: str) -> Split:
+    """The split of a name; a ConfigError with the nearest one where there is none."""
+    if name not in _SPLITS:
+        raise ConfigError(f"there is no split {name!r}; choose one of {', '.join(_SPLITS)}{nearest(name, _SPLITS)}")
+    return _SPLITS[name]
 
 
 def build_dataset(config: KeypointDataConfig, split: Split, *, decode: bool = True) -> KeypointDataset:
@@ -46,8 +53,7 @@ def build_dataset(config: KeypointDataConfig, split: Split, *, decode: bool = Tr
         DataError, AnnotationError: one sentence with file and row.
         ConfigError: where the configuration lacks what the format needs.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+    split = as_split(split)
     if config.format == "wings":
         count = {"train": config.train_images, "val": config.val_images, "test": config.test_images}[split]
         return InMemory(Wings(count, seed=_WING_SEEDS[split]), channels=config.channels, cache_mb=config.cache_mb)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from snellen.config import ConfigError, nearest
-from snellen.data.build import SPLITS, Split
+from snellen.data.build import Split, as_split
 from snellen.data.class_readers import (
     ClassFolders,
     Keep,
@@ -74,8 +74,7 @@ def build_classification(
             f"there is no format {format!r} of labelled images; choose one of {', '.join(CLASS_FORMATS)}"
             f"{nearest(format, CLASS_FORMATS)}"
         )
-    if split not in SPLITS:
-        raise ConfigError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+    split = as_split(split)
     if not 0 <= val_share < 1:
         raise ConfigError(f"val_share is {val_share}; give a share of the training images, from 0 to below 1")
     if val is not None and format.startswith("cifar"):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from snellen.config import ConfigError, GazeDataConfig, nearest
-from snellen.data.build import SPLITS, Split
+from snellen.config import ConfigError, GazeDataConfig
+from snellen.data.build import Split, as_split
 from snellen.data.files import DataError
 from snellen.data.gaze import GazeDataset, GazeEntry, GazeImages, people_held_out
 from snellen.data.gaze_angles import Answer
@@ -28,8 +28,7 @@ def build_gaze(config: GazeDataConfig, split: Split) -> GazeDataset:
         DataError, AnnotationError: one sentence with file and row.
         ConfigError: where the configuration lacks what the format needs.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+    split = as_split(split)
     if config.root is None:
         raise ConfigError(f"data.format {config.format!r} needs data.root: the folder that holds the pictures")
     root = Path(config.root)

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from snellen.config import ConfigError
 from snellen.config.checks import nearest
-from snellen.data.build import SPLITS, Split
+from snellen.data.build import Split, as_split
 from snellen.data.files import DataError
 from snellen.data.masks import MaskFile, MaskImages
 from snellen.data.splits import held_out
@@ -81,8 +81,7 @@ def build_segmentation(
     if format not in MASK_FORMATS:
         near = nearest(format, MASK_FORMATS)
         raise ConfigError(f"there is no segmentation format {format!r}; choose one of {', '.join(MASK_FORMATS)}{near}")
-    if split not in SPLITS:
-        raise ConfigError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+    split = as_split(split)
     if not 0 < val_share < 1:
         raise ConfigError(f"val_share must lie between 0 and 1, not {val_share}")
     folder = Path(root)

@@ -10,13 +10,17 @@ from snellen.data.files import AnnotatedImages, DataError
 from snellen.data.splits import place_of
 from snellen.geometry import Box
 from snellen.keypoints import Keypoints, Normaliser, Schema, get_schema
-from snellen.keypoints.formats import Annotation, AnnotationError, PointLabels, read_points, recognise
+from snellen.keypoints.formats import (
+    Annotation,
+    AnnotationError,
+    PointLabels,
+    find_format,
+    place_of_format,
+    read_points,
+)
 from snellen.keypoints.formats.table import BOX_COLUMNS, rows_of
 
-__all__ = ["OWN_ROOT", "read_boxes", "read_own", "refuse_wrong_unit", "with_schema"]
-
-#: Formats whose files name their images from a folder of their own, not from data.root, where they lie inside it.
-OWN_ROOT = ("dlc", "labelme", "cvat", "yolo", "pts", "mtfl")
+__all__ = ["read_boxes", "read_own", "refuse_wrong_unit", "with_schema"]
 
 
 def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[Annotation]]:
@@ -55,15 +59,10 @@ def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[
 def _labels(config: KeypointDataConfig, root: Path, name: str | None) -> PointLabels:
     name = name or ("annotations.csv" if config.format == "csv" else "")
     path = root / name if name else root
-    kind: str = config.format
-    if kind == "auto" or (path.is_dir() and kind not in OWN_ROOT):
-        found, path = recognise(path)
-        if kind not in ("auto", found):
-            raise AnnotationError(f"{path} is of the format {found}, but data.format is {kind}; set it to {found}")
-        kind = found
+    kind, path = place_of_format(path, config.format)
     schema = get_schema(config.schema) if config.schema else None
     inside = path.resolve().is_relative_to(root.resolve())
-    images = None if kind in OWN_ROOT and inside else root
+    images = None if find_format(kind).own_root and inside else root
     labels = read_points(path, kind, schema=schema, origin=config.origin, root=images, scale_unit=config.scale_unit)
     try:
         own = _with_structure(labels.schema, config)

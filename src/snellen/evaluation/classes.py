@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.config import ClassificationConfig
-from snellen.data import ClassificationCanvas, evaluation_loader
+from snellen.data import ClassificationCanvas, Split, evaluation_loader
 from snellen.data.class_readers import ClassFolders
 from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
@@ -41,7 +41,7 @@ GALLERY = 8
 
 
 def evaluate_classes(
-    folder: RunFolder, config: ClassificationConfig, split: str, *, robustness: bool
+    folder: RunFolder, config: ClassificationConfig, split: Split, *, robustness: bool
 ) -> dict[str, Any]:
     """Score a classification run on a split, and keep what its report needs in the run folder.
 

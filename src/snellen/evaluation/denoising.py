@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from snellen.config import AugmentConfig, DenoisingConfig
-from snellen.data import PointCanvas, build_points, evaluation_loader
+from snellen.data import PointCanvas, Split, build_points, evaluation_loader
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
 from snellen.evaluation.reports.pictures import choose
@@ -64,7 +64,7 @@ class DenoisingRecord(RunRecord):
 
 
 @torch.inference_mode()
-def evaluate_denoising(folder: RunFolder, config: DenoisingConfig, split: str) -> dict[str, Any]:
+def evaluate_denoising(folder: RunFolder, config: DenoisingConfig, split: Split) -> dict[str, Any]:
     """Score a denoiser on the annotations of a split, with noise drawn once an object, and keep what its report needs.
 
     Args:
@@ -81,7 +81,7 @@ def evaluate_denoising(folder: RunFolder, config: DenoisingConfig, split: str) -
     schema, canvas, device = structure.schema, structure.canvas, next(structure.model.parameters()).device
     normaliser = config.evaluate.normaliser or schema.default_normaliser
     changes = config.validation if split == "val" else AugmentConfig()
-    points = build_points(config.data, split)  # type: ignore[arg-type]  # the caller checked it
+    points = build_points(config.data, split)
     data = PointCanvas(points, canvas, changes, config.noise)
     size = torch.tensor([canvas[1], canvas[0]], dtype=torch.float32)
     found, before, answers, nats = [], [], [], []

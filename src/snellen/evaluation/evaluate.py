@@ -15,11 +15,10 @@ from snellen.config import (
     RunConfig,
     SegmentationConfig,
     SuperResolutionConfig,
-    nearest,
     override,
     to_dict,
 )
-from snellen.data import SPLITS
+from snellen.data import Split, as_split
 from snellen.evaluation.joint import Conditions, parse_weight
 from snellen.training.runs import RunFolder, environment, write_atomically
 
@@ -51,8 +50,7 @@ def evaluate_run(
     """
     folder = RunFolder(run)
     config = folder.config()
-    if split not in SPLITS:
-        raise ConfigError(f"there is no split {split!r}{nearest(split, SPLITS)}; choose one of {', '.join(SPLITS)}")
+    chosen = as_split(split)
     drawn = isinstance(config, KeypointConfig | DenoisingConfig) and config.data.format == "wings"
     if data is not None and drawn:
         raise ConfigError(f"{folder.path} was trained on drawn wings, which have no folder; leave --data out")
@@ -77,7 +75,7 @@ def evaluate_run(
         "evaluate.corrupted": corrupted,
     }
     config = override(to_dict(config), {key: value for key, value in asked.items() if value is not None})
-    scores = _finite(_score(folder, config, split, robustness, conditions))
+    scores = _finite(_score(folder, config, chosen, robustness, conditions))
     result = {
         "run": str(folder.path), "task": config.task, "data": _data_name(config), "split": split, **scores
     }  # fmt: skip
@@ -91,7 +89,7 @@ def evaluate_run(
 
 
 def _score(
-    folder: RunFolder, config: RunConfig, split: str, robustness: bool, conditions: Conditions
+    folder: RunFolder, config: RunConfig, split: Split, robustness: bool, conditions: Conditions
 ) -> dict[str, Any]:
     if isinstance(config, KeypointConfig):
         from snellen.evaluation.keypoints import evaluate_keypoints

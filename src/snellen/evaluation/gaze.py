@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snellen.config import GazeConfig
+from snellen.data import Split
 from snellen.data.gaze_build import build_gaze
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch, GazePartsCanvas
 from snellen.evaluation.figures.gates import keep_gates
@@ -24,7 +25,7 @@ __all__ = ["evaluate_gaze"]
 GALLERY = 5
 
 
-def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: str) -> dict[str, Any]:
+def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: Split) -> dict[str, Any]:
     """Score a gaze run on a split, and keep what its report needs in the run folder.
 
     Args:
@@ -38,7 +39,7 @@ def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: str) -> dict[str
     gazer = load(folder.path)
     assert isinstance(gazer, Gazer)  # the card says so, as the configuration does
     gazer.flip = config.evaluate.flip
-    data = build_gaze(config.data, split)  # type: ignore[arg-type]  # checked there
+    data = build_gaze(config.data, split)
     entries = data.entries
     pred = gazer.answers_of(data, batch_size=config.evaluate.batch_size)
     true = np.array([entry.target for entry in entries], dtype=np.float64)

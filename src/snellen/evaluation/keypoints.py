@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from snellen.config import AugmentConfig, KeypointConfig, to_dict
-from snellen.data import KeypointDataset, Perturbed, Spread, build_dataset
+from snellen.data import KeypointDataset, Perturbed, Split, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.groups import group_scores
@@ -86,7 +86,7 @@ def box_jitter(localiser: Localiser, samples: KeypointDataset, config: KeypointC
 def evaluate_keypoints(
     folder: RunFolder,
     config: KeypointConfig,
-    split: str,
+    split: Split,
     *,
     robustness: bool,
     conditions: Conditions = Conditions(),  # noqa: B008  # frozen
@@ -105,7 +105,7 @@ def evaluate_keypoints(
         differences to the model without it (`paired_gains`).
     """
     localiser = _localiser(folder, config, conditions)
-    samples = build_dataset(config.data, split)  # type: ignore[arg-type]  # the caller checked it
+    samples = build_dataset(config.data, split)
     changes = _changes(config, split, conditions)
     joined: dict[str, Any] = {}
     if conditions.denoiser is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snellen.config import AugmentConfig, SegmentationConfig
-from snellen.data import DataError, SegmentationCanvas, SegmentationDataset
+from snellen.data import DataError, SegmentationCanvas, SegmentationDataset, Split
 from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.label_record import LabelRecord, LabelSample, thumbnail
 from snellen.evaluation.outcomes import ImageOutcomes
@@ -57,7 +57,7 @@ class LabelMeasures:
         return np.array([label_scores(c).mean_iou if c.any() else math.nan for c in self.confusion])
 
 
-def evaluate_labels(folder: RunFolder, config: SegmentationConfig, split: str, *, robustness: bool) -> dict[str, Any]:
+def evaluate_labels(folder: RunFolder, config: SegmentationConfig, split: Split, *, robustness: bool) -> dict[str, Any]:
     """Score a segmentation run on a split, every image at its own size, and keep what its report needs in the run folder.
 
     Args:

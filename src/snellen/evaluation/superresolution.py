@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snellen.config import SuperResolutionConfig
-from snellen.data import ClassificationCanvas, evaluation_loader
+from snellen.data import ClassificationCanvas, Split, evaluation_loader
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
 from snellen.evaluation.reports.pictures import choose
@@ -64,7 +64,7 @@ def bicubic(pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
     return F.interpolate(pictures, scale_factor=2, mode="bicubic", align_corners=False).round().clamp(0, 255)
 
 
-def evaluate_pictures(folder: RunFolder, config: SuperResolutionConfig, split: str) -> dict[str, Any]:
+def evaluate_pictures(folder: RunFolder, config: SuperResolutionConfig, split: Split) -> dict[str, Any]:
     """Score a super-resolution run on a split, and keep what its report needs in the run folder.
 
     Args:

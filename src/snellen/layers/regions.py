@@ -12,7 +12,6 @@ which the map is averaged. With K = 2, h = 7 and "grid", cells and regions along
 Regions are rectangles, so their means are two small matrix products; the forms below that are faster give the same numbers.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -79,7 +78,16 @@ def common_cells(counts: Sequence[int], side: int) -> int:
     >>> common_cells((1, 2, 4), 32), common_cells((1, 2, 3), 32), common_cells((2, 3), 5)
     (4, 6, 5)
     """
-    return side if side in counts else min(math.lcm(*counts), side)
+    if side in counts:
+        return side
+    cells = 1
+    for count in counts:
+        # math.lcm cannot be compiled once a second image size has made counts symbols.
+        a, b = cells, count
+        while b:
+            a, b = b, a % b
+        cells = cells * count // a
+    return min(cells, side)
 
 
 def spread_cells(z: Float[Tensor, "*b n m"], cells: tuple[int, int]) -> Float[Tensor, "*b oh ow"]:

@@ -88,8 +88,8 @@ def check_data(
     )
 
 
-def _points(objects: Sequence[object]) -> NDArray[np.float64]:
-    parts = [item.keypoints.xy[item.keypoints.labelled] for item in objects]  # type: ignore[attr-defined]
+def _points(objects: Sequence[LabelledObject]) -> NDArray[np.float64]:
+    parts = [item.keypoints.xy[item.keypoints.labelled] for item in objects]
     return np.concatenate(parts) if parts else np.zeros((0, 2))
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from snellen.data.own import OWN_ROOT
 from snellen.data.splits import place_of
 from snellen.evaluation.check.report import CheckReport
 from snellen.evaluation.check.swaps import mean_shape
 from snellen.images import MAX_PIXELS, PictureReader
-from snellen.keypoints.formats import PointLabels
+from snellen.keypoints.formats import PointLabels, find_format
 
 __all__ = ["propose_recipe", "swap_pairs"]
 
@@ -69,7 +68,7 @@ def propose_recipe(
     import yaml
 
     folder = path if path.is_dir() else path.parent
-    if root is not None or report.format not in OWN_ROOT:
+    if root is not None or not find_format(report.format).own_root:
         folder = labels.root  # from which training takes the images
     # As names of formats, these two are published data sets in their own folders.
     data: dict[str, Any] = {

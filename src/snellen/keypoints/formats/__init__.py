@@ -7,7 +7,15 @@ from snellen.keypoints.formats.deeplabcut import read_deeplabcut
 from snellen.keypoints.formats.label_studio import read_label_studio
 from snellen.keypoints.formats.labelme import read_labelme
 from snellen.keypoints.formats.labels import LabelledImage, LabelledObject, PointLabels
-from snellen.keypoints.formats.library import FORMATS, Format, find_format, read_points, recognise, write_points
+from snellen.keypoints.formats.library import (
+    FORMATS,
+    Format,
+    find_format,
+    place_of_format,
+    read_points,
+    recognise,
+    write_points,
+)
 from snellen.keypoints.formats.long_table import read_long_csv
 from snellen.keypoints.formats.mtfl import read_mtfl
 from snellen.keypoints.formats.pts import read_pts, read_pts_folder
@@ -25,6 +33,7 @@ __all__ = [
     "LabelledObject",
     "PointLabels",
     "find_format",
+    "place_of_format",
     "read_coco",
     "read_csv",
     "read_cvat",

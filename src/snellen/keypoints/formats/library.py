@@ -26,7 +26,7 @@ from snellen.keypoints.formats.tps import read_tps, write_tps
 from snellen.keypoints.formats.yolo import read_yolo, write_yolo
 from snellen.keypoints.schema import Schema
 
-__all__ = ["FORMATS", "Format", "find_format", "read_points", "recognise", "write_points"]
+__all__ = ["FORMATS", "Format", "find_format", "place_of_format", "read_points", "recognise", "write_points"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Format:
         origin: coordinate of the centre of the top-left pixel (of "tps", the bottom-left one) that it has by default.
         folder: whether it is written as a folder of files.
         ending: of a single file.
+        own_root: whether its files name their images from a folder of their own; such a folder can be read as it is.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Format:
     origin: float
     ending: str
     folder: bool = False
+    own_root: bool = False
 
     @property
     def sized(self) -> bool:
@@ -58,8 +60,8 @@ class Format:
 
 
 def _format(name: str, read: Callable[..., PointLabels], write: Callable[..., dict[str, bytes]], origin: float,
-            holds: str, ending: str, folder: bool = False) -> Format:  # fmt: skip
-    return Format(name, read, write, frozenset(holds.split()), origin, ending, folder)
+            holds: str, ending: str, folder: bool = False, own_root: bool = False) -> Format:  # fmt: skip
+    return Format(name, read, write, frozenset(holds.split()), origin, ending, folder, own_root)
 
 
 #: The formats by name.
@@ -72,16 +74,18 @@ FORMATS: Mapping[str, Format] = {
                 "names order occluded unlabelled blank several boxes ids words scales splits groups", ".csv"),
         _format("csv-long", read_long_csv, write_long_csv, 0.0,
                 "names order occluded unlabelled blank several ids words scales splits groups", ".csv"),
-        _format("dlc", read_deeplabcut, write_deeplabcut, 0.0, "names order unlabelled several empty ids words", ".csv"),
+        _format("dlc", read_deeplabcut, write_deeplabcut, 0.0, "names order unlabelled several empty ids words", ".csv",
+                own_root=True),
         _format("tps", read_tps, write_tps, 0.5, "unlabelled blank several ids words scales extras classes", ".tps"),
-        _format("pts", read_pts_tree, write_pts, 1.0, "", "", folder=True),
-        _format("mtfl", read_mtfl_list, write_mtfl, 0.0, "unlabelled blank several", ".txt"),
+        _format("pts", read_pts_tree, write_pts, 1.0, "", "", folder=True, own_root=True),
+        _format("mtfl", read_mtfl_list, write_mtfl, 0.0, "unlabelled blank several", ".txt", own_root=True),
         _format("labelme", read_labelme, write_labelme, 0.5,
-                "names occluded unlabelled several empty boxes ids sizes", "", folder=True),
+                "names occluded unlabelled several empty boxes ids sizes", "", folder=True, own_root=True),
         _format("cvat", read_cvat, write_cvat, 0.5,
-                "names order occluded unlabelled blank several empty boxes ids sizes splits", ".xml"),
+                "names order occluded unlabelled blank several empty boxes ids sizes splits", ".xml", own_root=True),
         _format("yolo", read_yolo, write_yolo, 0.5,
-                "names order swaps occluded unlabelled blank several empty boxes sizes splits classes", "", folder=True),
+                "names order swaps occluded unlabelled blank several empty boxes sizes splits classes", "",
+                folder=True, own_root=True),
         _format("label-studio", read_label_studio, write_label_studio, 0.5,
                 "names unlabelled several empty boxes ids words sizes", ".json"),
     )
@@ -179,6 +183,28 @@ def _recognise_folder(folder: Path) -> tuple[str, Path]:
     )
 
 
+def place_of_format(path: str | Path, format: str = "auto") -> tuple[str, Path]:
+    """The name of the format to read, and the file or folder to read it from.
+
+    Args:
+        path: what a user named: a file, or a folder, in which the one annotation file is looked for where the format's folders
+            are not read as they are.
+        format: one of `FORMATS`, or "auto" to recognise it.
+
+    Raises:
+        AnnotationError: where the folder's file is of another format than the one named.
+    """
+    path = Path(path)
+    if format != "auto" and (not path.is_dir() or find_format(format).own_root):
+        return format, path
+    found, place = recognise(path)
+    if format not in ("auto", found):
+        raise AnnotationError(
+            f"{place} is of the format {found}, not {format}; say {found}, or name the file that is {format}"
+        )
+    return found, place
+
+
 def read_points(
     path: str | Path,
     format: str = "auto",
@@ -201,9 +227,7 @@ def read_points(
     Raises:
         AnnotationError: one sentence with file and row.
     """
-    path = Path(path)
-    if format == "auto":
-        format, path = recognise(path)
+    format, path = place_of_format(path, format)
     chosen = find_format(format)
     options = {} if origin is None else {"origin": origin}
     if chosen.name == "tps":

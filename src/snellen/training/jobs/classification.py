@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from snellen.config import ClassificationConfig, ConfigError, SuperResolutionConfig
+from snellen.data import Split
 from snellen.data.class_build import build_classification
 from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassImages
@@ -16,7 +17,7 @@ __all__ = ["class_images", "prepare_classes"]
 
 
 def class_images(
-    config: ClassificationConfig | SuperResolutionConfig, split: str, classes: Sequence[str] | None = None
+    config: ClassificationConfig | SuperResolutionConfig, split: Split, classes: Sequence[str] | None = None
 ) -> ClassImages:
     """The images of a split, "train", "val" or "test"; `classes` names the labels where a model knows them already."""
     data = config.data
@@ -30,7 +31,7 @@ def class_images(
     return build_classification(
         data.format,
         data.root,
-        split,  # type: ignore[arg-type]  # checked there
+        split,
         val_share=data.val_share,
         train=data.train,
         val=data.val,
@@ -48,7 +49,7 @@ def class_images(
 def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = True) -> Job:
     """What `snellen.training.jobs.prepare` answers for classification."""
     data, canvas = config.data, config.data.canvas
-    train, val = (class_images(config, split) for split in ("train", "val"))
+    train, val = class_images(config, "train"), class_images(config, "val")
     model: ClassNet = make_model(config, load_pretrained=load_pretrained, classes=len(train.classes))
     refuse_other_classes(model, len(train.classes))
     refuse_small_canvas(config, canvas, model.minimum_size)

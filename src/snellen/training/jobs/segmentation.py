@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from snellen.config import AugmentConfig, ConfigError, SegmentationConfig
-from snellen.data import DataError, MaskImages, SegmentationCanvas, SegmentationDataset, build_segmentation
+from snellen.data import DataError, MaskImages, SegmentationCanvas, SegmentationDataset, Split, build_segmentation
 from snellen.models import LabelNet
 from snellen.training.jobs.base import Job, make_model, refuse_other_classes
 from snellen.training.segmentation import label_counts, median_frequency_weights
@@ -19,7 +19,7 @@ __all__ = ["class_weights", "label_images", "prepare_labels"]
 log = logging.getLogger("snellen")
 
 
-def label_images(config: SegmentationConfig, split: str) -> MaskImages:
+def label_images(config: SegmentationConfig, split: Split) -> MaskImages:
     """The images and label maps of a split, "train", "val" or "test"."""
     data = config.data
     if data.root is None:
@@ -27,7 +27,7 @@ def label_images(config: SegmentationConfig, split: str) -> MaskImages:
     return build_segmentation(
         data.format,
         data.root,
-        split,  # type: ignore[arg-type]  # checked there
+        split,
         classes=data.classes or None,
         ignore=data.ignore,
         val_share=data.val_share,
@@ -45,7 +45,7 @@ def prepare_labels(config: SegmentationConfig, *, load_pretrained: bool = True) 
     data, canvas = config.data, config.data.canvas
     if config.augment.tight_probability:
         raise ConfigError("augment.tight presses the box around keypoints, and label maps have none; leave it out")
-    train, val = (label_images(config, split) for split in ("train", "val"))
+    train, val = label_images(config, "train"), label_images(config, "val")
     for split, images in (("train", train), ("val", val)):
         # Nearly always the first image has a labelled pixel.
         if not any((images[i].labels < len(images.classes)).any() for i in range(len(images))):

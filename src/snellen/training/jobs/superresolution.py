@@ -13,7 +13,7 @@ __all__ = ["prepare_pictures"]
 def prepare_pictures(config: SuperResolutionConfig, *, load_pretrained: bool = True) -> Job:
     """What `snellen.training.jobs.prepare` answers for super-resolution."""
     data, canvas = config.data, config.data.canvas
-    train, val = (class_images(config, split) for split in ("train", "val"))
+    train, val = class_images(config, "train"), class_images(config, "val")
     model: SuperResolver = make_model(config, load_pretrained=load_pretrained)
     if model.channels != data.channels:
         raise ConfigError(
