@@ -85,7 +85,9 @@ class TrainConfig:
         require(0 <= self.ema < 1, f"train.ema is a decay between 0 and 1, not {self.ema}")
         require(0 <= self.warmup < 1, f"train.warmup is a share of the steps below 1, not {self.warmup}")
         rising = list(self.milestones) == sorted(set(self.milestones)) and all(0 < m < 1 for m in self.milestones)
-        require(rising, f"train.milestones are growing shares of the steps between 0 and 1, not {list(self.milestones)}")
+        require(
+            rising, f"train.milestones are growing shares of the steps between 0 and 1, not {list(self.milestones)}"
+        )
 
 
 @dataclass(frozen=True)

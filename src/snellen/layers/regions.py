@@ -12,6 +12,7 @@ which the map is averaged. With K = 2, h = 7 and "grid", cells and regions along
 Regions are rectangles, so their means are two small matrix products; the forms below that are faster give the same numbers.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -80,14 +81,7 @@ def common_cells(counts: Sequence[int], side: int) -> int:
     """
     if side in counts:
         return side
-    cells = 1
-    for count in counts:
-        # math.lcm cannot be compiled once a second image size has made counts symbols.
-        a, b = cells, count
-        while b:
-            a, b = b, a % b
-        cells = cells * count // a
-    return min(cells, side)
+    return min(math.lcm(*map(_number, counts)), side)
 
 
 def spread_cells(z: Float[Tensor, "*b n m"], cells: tuple[int, int]) -> Float[Tensor, "*b oh ow"]:
@@ -191,6 +185,15 @@ def _open(*sides: int | torch.SymInt) -> bool:
     return torch.compiler.is_exporting() and any(isinstance(side, torch.SymInt) for side in sides)
 
 
+def _number(side: int) -> int:
+    """The side itself; in a compiled graph, where a second image size has made sides symbols, its value.
+
+    What follows from symbols by rounding and by common multiples takes minutes to compile, or cannot be; the graph is compiled
+    again for another value. Dynamo asks for values in a range.
+    """
+    return len(range(side)) if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting() else side
+
+
 def _sum_type(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
@@ -270,12 +273,12 @@ def _matrices_mean(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _boxes_mean(x: Tensor, extent: Extent, region: str) -> Tensor:
-    return _matrices_mean(x, *(_box_cells(side, extent, region, x) for side in x.shape[-2:]))
+    return _matrices_mean(x, *(_box_cells(_number(side), extent, region, x) for side in x.shape[-2:]))
 
 
 def _boxes_max(x: Tensor, extent: Extent, region: str) -> Tensor:
     x = x.to(_sum_type(x))
-    for dim, side in ((2, x.shape[2]), (3, x.shape[3])):
+    for dim, side in ((2, _number(x.shape[2])), (3, _number(x.shape[3]))):
         middle, reach = _boxes(side, extent, region)
         reach = min(reach, side - 1)
         kernel, stride, padding = ([1, 1] for _ in range(3))
