@@ -31,8 +31,8 @@ class TrainConfig:
         optimiser: "adadelta" (the paper's: lr 1, rho 0.95, eps 1e-8), "adamw" or "sgd" (Nesterov momentum 0.9).
         lr: (highest) learning rate.
         weight_decay: decoupled weight decay of "adamw", L2 of "sgd".
-        schedule: "constant", "one-cycle" (linear warm-up over `warmup` of the steps, then a cosine to zero), or "steps" (a tenth
-            of the learning rate before at each of `milestones`).
+        schedule: "constant", "one-cycle" (linear warm-up over `warmup` of the steps, then a cosine to zero), or "steps"
+            (a tenth of the rate before at each of `milestones`).
         warmup: share of the steps spent warming up, of "one-cycle".
         milestones: shares of the steps, growing, of "steps"; half and three quarters are usual on CIFAR (He et al. 2016).
         lift_predict: weight of LiftPool's regulariser of the details (lift.md 2.7: 0.1), where the model has such layers.
