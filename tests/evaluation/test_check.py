@@ -96,6 +96,25 @@ def test_planted_faults_are_found(tmp_path):
     assert (found["unreadable"].severity, found["swap"].severity) == ("error", "warning")
 
 
+def test_pictures_that_were_saved_again_or_halved_are_copies(tmp_path):
+    labels = faces(tmp_path)
+    names = [image.file for image in labels.images]
+    rng = np.random.default_rng(5)
+    for name in names[:5]:  # each of its own
+        shades = Image.fromarray(rng.integers(60, 200, (10, 8), np.uint8))
+        shades.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(tmp_path / name)
+    first, second, third = (Image.open(tmp_path / name).convert("RGB") for name in names[:3])
+    first.save(tmp_path / names[3], "JPEG", quality=60)
+    third.resize((WIDTH // 2, HEIGHT // 2)).resize((WIDTH, HEIGHT)).save(tmp_path / names[4])
+    found = kinds(labels)["duplicate"]
+    assert (found.severity, found.files) == ("warning", (names[0], names[3], names[2], names[4]))
+    assert "2 pictures are there more than once, but for compression or size" in found.sentence
+    other = faces(tmp_path / "test", 1, seed=1)
+    second.save(tmp_path / "test" / names[0], "JPEG", quality=90)
+    leak = kinds(labels, test=other)["leak"]
+    assert (leak.severity, leak.files) == ("warning", (names[1], f"{names[0]} (test)"))
+
+
 def test_an_axis_upside_down_is_said(tmp_path):
     labels = faces(tmp_path)
     for i in range(len(labels.images)):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from snellen.evaluation.check.copies import find_copies
 from snellen.evaluation.check.pictures import Picture, look_at_all
 from snellen.evaluation.check.proposal import swap_pairs
 from snellen.evaluation.check.report import CheckReport, Finding
@@ -69,10 +70,11 @@ def check_data(
         *_greys(pictures, reader),
         *_coverage(names, known),
         *_positions(labels, pictures),
-        *_copies(labels, pictures, of_test),
+        *find_copies(labels, pictures, of_test),
         *_suspects(labels, xy, swaps),
         *_ranked(labels, pictures, rank),
     ]
+    scales = [item.scale for _, item in labels.objects if item.scale]
     sizes = Counter(f"{p.size[1]} x {p.size[0]}" for p in pictures.values() if not p.error)
     return CheckReport(
         source=str(labels.source),
@@ -83,6 +85,8 @@ def check_data(
         labelled=dict(zip(names, known.mean(axis=0).tolist(), strict=True)),
         sizes=dict(sizes.most_common()),
         splits=dict(Counter(image.split for image in labels.images if image.split)),
+        scale=(min(scales), max(scales)) if scales else None,
+        scaled=len(scales),
         swaps=swaps,
         findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity])),
     )
@@ -214,37 +218,6 @@ def _positions(labels: PointLabels, pictures: dict[str, Picture]) -> list[Findin
     if empty:
         sentence = f"the points of {len(empty)} images lie on empty background; look at them on the sheet"
         found.append(Finding("background", "warning", sentence, empty))
-    return found
-
-
-def _copies(labels: PointLabels, pictures: dict[str, Picture], test: dict[str, Picture]) -> list[Finding]:
-    """Equal pictures, within the data and between training and test."""
-    splits = {image.file: image.split for image in labels.images} | {f"{file} (test)": "test" for file in test}
-    digests: dict[str, list[str]] = {}
-    for file, picture in (*pictures.items(), *((f"{file} (test)", p) for file, p in test.items())):
-        if picture.digest:
-            digests.setdefault(picture.digest, []).append(file)
-    leaks: list[list[str]] = []
-    copies: list[list[str]] = []
-    for files in digests.values():
-        if len(files) > 1:
-            sides = {splits[file] for file in files}
-            (leaks if "test" in sides and len(sides) > 1 else copies).append(files)
-    found = []
-    if leaks:
-        sentence = f"{len(leaks)} pictures are in the test and in the training; take them out of one"
-        found.append(Finding("leak", "error", sentence, tuple(file for files in leaks for file in files)))
-    if copies:
-        sentence = f"{len(copies)} pictures are there more than once; keep one of each, or give them one group"
-        found.append(Finding("duplicate", "warning", sentence, tuple(file for files in copies for file in files)))
-    groups: dict[str, set[str]] = {}
-    for image in labels.images:
-        if image.group and image.split:
-            groups.setdefault(image.group, set()).add(image.split)
-    mixed = sorted(group for group, sides in groups.items() if len(sides) > 1)
-    if mixed:
-        sentence = f"{len(mixed)} groups are in several splits: {', '.join(mixed[:3])}; a group belongs on one side"
-        found.append(Finding("leak", "error", sentence))
     return found
 
 

@@ -33,6 +33,7 @@ class Picture:
         lively: mean local contrast at the points, a number of grey levels; NaN without points inside.
         mirrored: the same at the points reflected at the middle row, as if y counted upwards.
         background: the same over the whole picture.
+        thumbnail: 16 x 16 cells of red, green and blue, a byte each; nearly equal for the same picture saved in another way.
         deep: smallest and largest value of grey with 16 bits, as stored; None for 8 bits and DICOM.
     """
 
@@ -43,6 +44,7 @@ class Picture:
     lively: float = float("nan")
     mirrored: float = float("nan")
     background: float = float("nan")
+    thumbnail: bytes = b""
     deep: tuple[float, float] | None = None
 
 
@@ -75,8 +77,13 @@ def look(
         _at(contrast, xy),
         _at(contrast, upside),
         float(contrast.mean()),
+        _thumbnail(pixels),
         deep_range(path),
     )
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    return Image.fromarray(pixels.transpose(1, 2, 0)).resize((16, 16), Image.Resampling.BOX).tobytes()
 
 
 def _turned(path: Path) -> bool:

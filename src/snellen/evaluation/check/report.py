@@ -41,6 +41,8 @@ class CheckReport:
         labelled: share of the objects in which each point is labelled, by name.
         sizes: pictures of each "width x height", the most frequent first.
         splits: pictures of each split, where the annotations say.
+        scale: smallest and largest scale of the objects, millimetres a pixel, where the annotations have one.
+        scaled: number of objects with a scale.
         swaps: pairs that exchange in a mirror image, of the annotations or read off the names.
         findings: the most severe first.
     """
@@ -53,6 +55,8 @@ class CheckReport:
     labelled: dict[str, float]
     sizes: dict[str, int]
     splits: dict[str, int]
+    scale: tuple[float, float] | None
+    scaled: int
     swaps: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...] = field(default_factory=tuple)
 
@@ -75,6 +79,10 @@ class CheckReport:
         ]
         if self.splits:
             lines.append("splits: " + ", ".join(f"{name} {n:,}" for name, n in self.splits.items()))
+        if self.scale:
+            low, high = self.scale
+            span = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+            lines.append(f"scale: {span} mm a pixel ({self.scaled:,} of {self.objects:,} objects)")
         rare = {name: share for name, share in self.labelled.items() if share < 1}
         lines.append(
             "labelled: "
