@@ -137,6 +137,8 @@ def test_corrupted_images_are_read_as_imagenet_c_has_them(run, tmp_path, monkeyp
     assert scores["corruptions"] == {"turned": [0, 0, 1, 1, 1]}
     assert scores["corruption_error"] == pytest.approx(0.6)
     assert scores["corrupted_images"] == 2
+    with pytest.raises(ConfigError, match="score it first"):
+        api.evaluate(run, split="test", corrupted=str(tmp_path / "C"), baseline=tmp_path / "none")
     assert cli.main(["evaluate", str(run), "--corrupted", str(tmp_path / "none")]) == 1
     assert "holds no corrupted images" in capsys.readouterr().err
 

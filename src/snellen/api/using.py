@@ -20,6 +20,7 @@ def evaluate(
     flip: bool | None = None,
     decoder: str | None = None,
     corrupted: str | None = None,
+    baseline: str | Path | None = None,
     denoiser: str | Path | None = None,
     denoiser_weight: float | str | None = None,
     occlude: bool = False,
@@ -37,6 +38,8 @@ def evaluate(
         decoder: for keypoints, "local" or "argmax"; by default the run's.
         corrupted: for classes, a folder of corrupted images as ImageNet-C is distributed (KIND/SEVERITY/class/image); by
             default images are corrupted here.
+        baseline: for classes, a run that was scored on the same split: corruption errors and flip probabilities are also given
+            relative to its (mCE and mFR).
         denoiser: for keypoints, run folder of a denoiser to join; scores without it come too, with paired differences.
         denoiser_weight: of its logits: a number, by default the paper's 1, or "fit" for the best on validation images.
         occlude: for keypoints, hide a part of each image behind a black rectangle, its sides 20 to 50 of 80 pixels.
@@ -60,6 +63,7 @@ def evaluate(
         flip=flip,
         decoder=decoder,
         corrupted=corrupted,
+        baseline=baseline,
         denoiser=denoiser,
         denoiser_weight=denoiser_weight,
         occlude=occlude,

@@ -35,6 +35,11 @@ def add_verbs(verbs: Any) -> None:
     )
     evaluate.add_argument("--decoder", help="local (sub-pixel) or argmax; by default as trained")
     evaluate.add_argument("--corrupted", help="classes: folder of KIND/SEVERITY/class/image, as ImageNet-C has it")
+    evaluate.add_argument(
+        "--baseline",
+        metavar="RUN2",
+        help="classes: scored run whose errors on corrupted images are divided by (mCE, mFR)",
+    )
     evaluate.add_argument("--denoiser", metavar="RUN2", help="keypoints: run of a denoiser to join")
     evaluate.add_argument(
         "--denoiser-weight", metavar="W|fit", help="of its logits: a number (1), or fit on validation images"
@@ -107,6 +112,7 @@ def _evaluate(chosen: argparse.Namespace) -> int:
         flip=chosen.flip,
         decoder=chosen.decoder,
         corrupted=chosen.corrupted,
+        baseline=chosen.baseline,
         denoiser=chosen.denoiser,
         denoiser_weight=chosen.denoiser_weight,
         occlude=chosen.occlude,

@@ -19,6 +19,7 @@ from snellen.config import (
     to_dict,
 )
 from snellen.data import Split, as_split
+from snellen.evaluation.baselines import against_baseline, read_baseline
 from snellen.evaluation.joint import Conditions, parse_weight
 from snellen.training.runs import RunFolder, environment, write_atomically
 
@@ -35,6 +36,7 @@ def evaluate_run(
     flip: bool | None = None,
     decoder: str | None = None,
     corrupted: str | None = None,
+    baseline: str | Path | None = None,
     denoiser: str | Path | None = None,
     denoiser_weight: float | str | None = None,
     occlude: bool = False,
@@ -58,6 +60,12 @@ def evaluate_run(
         raise ConfigError(f"{folder.path} is of the task {config.task}, which no decoder reads; leave --decoder out")
     if corrupted is not None and not isinstance(config, ClassificationConfig):
         raise ConfigError(f"{folder.path} is of the task {config.task}, not classification; leave --corrupted out")
+    if baseline is not None and not (isinstance(config, ClassificationConfig) and robustness):
+        raise ConfigError(
+            f"a baseline is for the robustness of classes, and {folder.path} is of the task {config.task} or scored without; "
+            "leave --baseline out"
+        )
+    reference = None if baseline is None else read_baseline(baseline, chosen)
     if (denoiser is not None or occlude) and not isinstance(config, KeypointConfig):
         raise ConfigError(
             f"{folder.path} is of the task {config.task}, not keypoints; leave --denoiser and --occlude out"
@@ -76,6 +84,8 @@ def evaluate_run(
     }
     config = override(to_dict(config), {key: value for key, value in asked.items() if value is not None})
     scores = _finite(_score(folder, config, chosen, robustness, conditions))
+    if reference is not None:
+        scores |= against_baseline(scores, reference)
     result = {
         "run": str(folder.path), "task": config.task, "data": _data_name(config), "split": split, **scores
     }  # fmt: skip

@@ -38,6 +38,11 @@ def _of_classes(scores: dict[str, Any]) -> str:
             f"{_percent(scores['mean_flip_probability'])} of the frames of sequences, and is the same for two shifts of "
             f"{_percent(scores['shift_consistency'], 1)}"
         )
+    if "mce" in scores:
+        text += (
+            f"\nagainst {scores['baseline']}: mean corruption error (mCE) {_percent(scores['mce'], 1)}, "
+            f"mean flip rate (mFR) {_percent(scores['mfr'], 1)} of its"
+        )
     return text
 
 
