@@ -16,7 +16,7 @@ from snellen import api, create_model
 from snellen.cli import main
 from snellen.config import ConfigError, from_dict
 from snellen.data.wings import Wings
-from snellen.inference import Localiser, load
+from snellen.inference import Classifier, Localiser, load
 from snellen.inference import export as exporting
 from snellen.inference.exported import CARD_KEY
 from snellen.inference.sharing import from_pretrained, model_card, push_to_hub, save_pretrained
@@ -188,7 +188,7 @@ def test_a_pickle_inside_or_in_place_of_weights_is_never_read(run, exported, tmp
 
 def test_saved_folders_load_to_the_same_answers(run, tmp_path):
     model = load(run, "cpu")
-    folder = save_pretrained(model, tmp_path / "mine")
+    folder = model.save_pretrained(tmp_path / "mine")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "model.json", "model.safetensors"]
     again = from_pretrained(folder, device="cpu")
     picture = np.random.default_rng(0).integers(0, 256, (50, 50)).astype(np.uint8)
@@ -213,6 +213,9 @@ def test_the_hub_is_only_asked_where_it_must_be(run, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", download)
     from_pretrained(served)
     from_pretrained("wings-rcn")
+    assert isinstance(Localiser.from_pretrained(served), Localiser)
+    with pytest.raises(ConfigError, match="is a Localiser, not a Classifier"):
+        Classifier.from_pretrained(served)
     assert asked == []
     assert isinstance(from_pretrained("somebody/discs", revision="v1", local_files_only=True), Localiser)
     assert asked == [
@@ -243,7 +246,11 @@ def test_pushing_sends_the_saved_folder(run, monkeypatch):
 
     monkeypatch.setattr(hub, "HfApi", Api)
     model = load(run, "cpu")
-    assert push_to_hub(model, "me/discs", private=True) == "https://hub/me/discs"
+    assert (
+        model.push_to_hub("me/discs", private=True)
+        == push_to_hub(model, "me/discs", private=True)
+        == "https://hub/me/discs"
+    )
     assert (sent["name"], sent["private"]) == ("me/discs", True)
     for name, value in model.model.state_dict().items():
         assert torch.equal(sent["weights"][name], value), name

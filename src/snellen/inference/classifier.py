@@ -14,6 +14,7 @@ from snellen.data.batches import evaluation_loader
 from snellen.data.class_canvas import ClassificationCanvas
 from snellen.data.classes import ClassificationDataset, LabelledImage
 from snellen.inference.pictures import Picture, as_list, image_tensor
+from snellen.inference.shareable import Shareable
 from snellen.models.classifiers import ClassNet
 
 __all__ = ["ClassAnswer", "Classifier"]
@@ -36,7 +37,7 @@ class ClassAnswer:
     probabilities: NDArray[np.float64]
 
 
-class Classifier:
+class Classifier(Shareable):
     """A model, its classes and its preprocessing.
 
     Attributes:

@@ -8,12 +8,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from snellen.inference.pictures import Picture, as_list, image_tensor
+from snellen.inference.shareable import Shareable
 from snellen.models.superres import SuperResolver
 
 __all__ = ["Enlarger"]
 
 
-class Enlarger:
+class Enlarger(Shareable):
     """A model that doubles the height and width of pictures.
 
     Attributes:

@@ -16,6 +16,7 @@ from snellen.data.gaze_angles import Answer, direction, mirrored
 from snellen.data.gaze_canvas import GazeBatch, GazeCanvas, GazePartsBatch, GazePartsCanvas
 from snellen.geometry import Box
 from snellen.inference.pictures import Picture, as_list, image_tensor
+from snellen.inference.shareable import Shareable
 from snellen.models.gaze_nets import GazeNet
 
 __all__ = ["GazeAnswer", "Gazer"]
@@ -38,7 +39,7 @@ class GazeAnswer:
     point: tuple[float, float] | None = None
 
 
-class Gazer:
+class Gazer(Shareable):
     """A model that tells where people look, from pictures alone.
 
     Attributes:

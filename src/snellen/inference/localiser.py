@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.shareable import Shareable
 from snellen.keypoints.codecs import Decoded, Decoder
 from snellen.models import JointNet, KeypointNet, KeypointOutput
 from snellen.models.zoomed import decode_output
@@ -14,7 +15,7 @@ from snellen.models.zoomed import decode_output
 __all__ = ["Localiser"]
 
 
-class Localiser(PointFinder):
+class Localiser(PointFinder, Shareable):
     """A model, its schema and its preprocessing.
 
     Attributes:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from snellen.inference.pictures import Picture, as_list, image_tensor
+from snellen.inference.shareable import Shareable
 from snellen.inference.tiles import Segmentation, canvas_logits, read_off
 from snellen.models import LabelNet, LabelOutput
 
@@ -20,7 +21,7 @@ LARGEST = 1024
 OVERLAP = 128
 
 
-class Segmenter:
+class Segmenter(Shareable):
     """A model, its classes and its preprocessing.
 
     Images are shown at the scale of the training: those of a model trained on windows (`data.crop`) as they are, others

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snellen.config import ConfigError
 from snellen.geometry import Box, Matrix, box_map, transform_points
+from snellen.inference.shareable import Shareable
 from snellen.keypoints import Keypoints, Schema
 from snellen.models import Denoiser
 
@@ -18,7 +19,7 @@ __all__ = ["StructureModel", "refuse_other_points"]
 Array = NDArray[np.float64]
 
 
-class StructureModel:
+class StructureModel(Shareable):
     """A denoiser, its schema and its frame.
 
     Attributes:
