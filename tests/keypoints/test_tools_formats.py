@@ -1,45 +1,21 @@
-"""Each format as its tool's documentation shows it, with an oddity of real files, against positions worked out by hand."""
+"""Formats of tools that draw on pictures, as documented, with an oddity of real files, against positions worked out by hand."""
 
 import json
 
 import numpy as np
-import pytest
-from PIL import Image
 
+from format_files import only, picture, write
 from refusals import refuse
 from snellen.geometry import Box
-from snellen.keypoints import Schema
 from snellen.keypoints.formats import (
-    AnnotationError,
     read_coco,
     read_cvat,
-    read_deeplabcut,
     read_label_studio,
     read_labelme,
-    read_long_csv,
-    read_points,
-    read_tps,
     read_yolo,
 )
 
 NAN = np.nan
-
-
-def picture(path, width, height):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (width, height)).save(path)
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def only(labels):
-    ((image, item),) = labels.objects
-    return image, item
-
 
 # --- COCO: https://cocodataset.org/#format-data
 
@@ -94,105 +70,6 @@ def test_coco_refusals(tmp_path):
         refuse(read_coco, write(file, json.dumps(data)), "annotation 1", says)
     two = {**COCO, "categories": [{**c, "keypoints": ["a", "b", "c"]} for c in COCO["categories"]]}
     refuse(read_coco, write(file, json.dumps(two)), "2 categories with keypoints")
-
-
-# --- TPS: https://rdrr.io/cran/geomorph/src/R/readland.tps.r
-
-TPS = """LM=3
-10.00000 5.00000
-0.00000 40.00000
--1.00000 -1.00000
-CURVES=1
-POINTS=2
-1 1
-2 2
-IMAGE=Wing 1.JPG
-ID=0
-SCALE=0.02
-COMMENT=second try
-
-lm=3
-1,5 2,5
-NA NA
-30 0
-IMAGE=wing 1.jpg
-ID=1
-"""
-
-
-def test_tps(tmp_path):
-    picture(tmp_path / "wing 1.jpg", 60, 40)  # tpsDig's system does not tell JPG from jpg
-    labels = read_tps(write(tmp_path / "w.tps", TPS), scale_unit=10)
-    (image,) = labels.images
-    assert image.file == "wing 1.jpg"
-    one, two = image.objects
-    # y counts upwards from the lower edge of 40 rows.
-    np.testing.assert_array_equal(one.keypoints.xy, [[10, 35], [0, 0], [NAN, NAN]])
-    np.testing.assert_array_equal(two.keypoints.xy, [[1.5, 37.5], [NAN, NAN], [30, 40]])  # decimal commas
-    assert (one.scale, two.scale, one.id, two.id) == (pytest.approx(0.2), None, "0", "1")  # centimetres to millimetres
-    assert one.extra == {"COMMENT": "second try"}
-    assert labels.notes == ("1 CURVES of points are left out, landmarks alone are read",)
-    # Counted by the centres of pixels, the lowest row is 0.
-    centred = read_tps(tmp_path / "w.tps", origin=0).images[0].objects[0].keypoints.xy
-    np.testing.assert_array_equal(centred[:2], [[10.5, 34.5], [0.5, -0.5]])
-
-
-def test_tps_refusals(tmp_path):
-    file, whole = tmp_path / "w.tps", "LM=1\n1 2\nIMAGE=a.png\n"
-    refuse(read_tps, write(file, whole), "row 1", "a.png does not exist", "size of the image is needed")
-    picture(tmp_path / "a.png", 10, 10)
-    refuse(read_tps, write(file, "LM=1\n1 2\n"), "row 1", "no IMAGE")
-    refuse(read_tps, write(file, "LM=2\n1 2\nIMAGE=a.png\n"), "row 3", "1 points are missing before IMAGE")
-    refuse(read_tps, write(file, "LM=2\n1 2\n"), "ends with 1 points missing")
-    refuse(read_tps, write(file, "LM3=1\n1 2 3\n"), "points in space")
-    refuse(read_tps, write(file, "LM=1\n1 2 3\nIMAGE=a.png\n"), "row 2", "not an x and a y")
-    refuse(read_tps, write(file, whole + "SCALE=0\n"), "no length a pixel")
-    refuse(read_tps, write(file, whole + "LM=2\n1 2\n3 4\nIMAGE=a.png\n"), "row 4", "2 points", "have 1")
-    refuse(read_tps, write(file, "IMAGE=a.png\n"), "row 1", "before the first LM")
-    refuse(read_tps, write(file, "LM=1\nInf 2\nIMAGE=a.png\n"), "row 2", "'Inf' is not a finite number")
-
-
-# --- DeepLabCut: https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html
-
-DLC = """scorer,,,Anna,Anna,Anna,Anna
-bodyparts,,,snout,snout,tail base,tail base
-coords,,,x,y,x,y
-labeled-data,mouse1,img0010.png,83.0,41.5,,
-labeled-data,mouse1,img0020.png,,,,
-"""
-MANY = """scorer,Anna,Anna,Anna,Anna
-individuals,m1,m1,m2,m2
-bodyparts,snout,snout,snout,snout
-coords,x,y,x,y
-labeled-data\\pair\\img1.png,1.0,2.0,30.0,4.0
-"""
-
-
-def test_deeplabcut(tmp_path):
-    write(tmp_path / "labeled-data/mouse1/CollectedData_Anna.csv", DLC)
-    labels = read_points(tmp_path)
-    assert labels.schema.points == ("snout", "tail base")
-    first, second = labels.images
-    assert (first.file, second.objects) == ("labeled-data/mouse1/img0010.png", ())
-    np.testing.assert_array_equal(first.objects[0].keypoints.xy, [[83.5, 42.0], [NAN, NAN]])
-    # The CSV alone names its frames from the project's folder.
-    assert read_points(tmp_path / "labeled-data/mouse1/CollectedData_Anna.csv").root == tmp_path
-
-
-def test_deeplabcut_with_several_animals_labelled_on_windows(tmp_path):
-    file = write(tmp_path / "labeled-data/pair/CollectedData_Anna.csv", MANY)
-    (image,) = read_deeplabcut(file).images
-    assert image.file == "labeled-data/pair/img1.png"
-    assert [o.id for o in image.objects] == ["m1", "m2"]
-    np.testing.assert_array_equal([o.keypoints.xy[0] for o in image.objects], [[1.5, 2.5], [30.5, 4.5]])
-
-
-def test_deeplabcut_refusals(tmp_path):
-    refuse(read_deeplabcut, tmp_path, "no CollectedData_")
-    file = tmp_path / "d.csv"
-    refuse(read_deeplabcut, write(file, "scorer,A,A\ncoords,x,y\na.png,1,2\n"), "not scorer, bodyparts and coords")
-    refuse(read_deeplabcut, write(file, DLC + "labeled-data,m,i.png,1\n"), "row 6", "4 columns")
-    refuse(read_deeplabcut, write(file, DLC.replace("83.0", "83.0?")), "row 4", "'83.0?'")
 
 
 # --- LabelMe: https://github.com/wkentaro/labelme
@@ -377,66 +254,3 @@ def test_label_studio_refusals(tmp_path):
     refuse(read_label_studio, write(file, json.dumps([turned])), "was turned in Label Studio")
     refuse(read_label_studio, write(file, json.dumps([{"image": "a.jpg", "kp": []}])), "not JSON-MIN")
     refuse(read_label_studio, write(file, json.dumps([task(region("a", 1, 2), image="text")])), "names no picture")
-
-
-# --- CSV, wide with further columns, and long: the names of the columns are ours
-
-
-def test_wide_csv_with_further_columns(tmp_path):
-    text = (
-        "file,id,nose_x,nose_y,nose_v,tail_x,tail_y,box_left,box_top,box_right,box_bottom,mm_per_pixel,split,group\n"
-        "a.png,1,10,20,1,,,0,0,30,40,0.5,train,anna\n"
-        "a.png,2,11,21,,5,6,,,,,,train,anna\n"
-        "b.png,1,11,21,0,5,6,,,,,,Test,\n"
-    )
-    labels = read_points(write(tmp_path / "d.csv", text))
-    one, two = labels.images
-    assert (one.split, one.group, two.split, two.group) == ("train", "anna", "test", "")
-    np.testing.assert_array_equal(one.objects[0].keypoints.xy, [[10.5, 20.5], [NAN, NAN]])
-    assert one.objects[0].keypoints.visibility.tolist() == [1, 0]
-    assert one.objects[0].box == Box(0.5, 0.5, 30.5, 40.5)  # measured as the points are
-    assert (one.objects[0].scale, one.objects[1].scale) == (0.5, None)
-    assert two.objects[0].keypoints.visibility.tolist() == [0, 2]
-
-
-@pytest.mark.parametrize(
-    ("row", "says"),
-    [
-        ("a.png,2,1,1,1,,,,,train", "is already in row 2"),
-        ("b.png,2,1,1,7,,,,,train", "the visibility '7'"),
-        ("b.png,2,1,1,1,5,5,3,9,train", "is no box"),
-        ("b.png,2,1,1,1,,,,,dev", "split 'dev'"),
-        ("b.png,2,1,1,1,,,,", "9 columns where the first row has 10"),
-    ],
-)
-def test_wide_csv_refusals(tmp_path, row, says):
-    head = "file,id,nose_x,nose_y,nose_v,box_left,box_top,box_right,box_bottom,split\na.png,2,1,1,1,0,0,9,9,train\n"
-    with pytest.raises(AnnotationError, match=says) as error:
-        read_points(write(tmp_path / "d.csv", head + row))
-    assert "row 3" in str(error.value)
-
-
-def test_long_csv(tmp_path):
-    # As R's pivot_longer leaves it, with NA for what was not found.
-    text = "image;landmark;x;y;id\na.png;nose;10;20;\na.png;tail;NA;NA;\nb.png;tail;1.5;2.5;f1\nb.png;nose;3;4;f1\n"
-    labels = read_points(write(tmp_path / "l.csv", text))
-    assert labels.schema.points == ("nose", "tail")
-    (_, one), (_, two) = labels.objects
-    np.testing.assert_array_equal(one.keypoints.xy, [[10.5, 20.5], [NAN, NAN]])
-    np.testing.assert_array_equal(two.keypoints.xy, [[3.5, 4.5], [2.0, 3.0]])
-    assert two.id == "f1"
-
-
-def test_long_csv_refusals(tmp_path):
-    file = tmp_path / "l.csv"
-    refuse(read_long_csv, write(file, "file,point,x\na,b,1\n"), "lacks y")
-    refuse(read_long_csv, write(file, "file,point,x,y\na,b,1,2\na,b,1,2\n"), "row 3", "b of a is there already")
-    refuse(read_long_csv, write(file, "file,point,x,y\na,b,1\n"), "row 2", "3 columns")
-    refuse(read_long_csv, write(file, "file,point,x,y\na,b,1,z\n"), "row 2", "'z'")
-    known = Schema("wing", ("base", "left tip"))
-    refuse(
-        read_long_csv,
-        write(file, "file,point,x,y\na,left tpi,1,2\n"),
-        "no point 'left tpi'; nearest: left tip",
-        schema=known,
-    )
