@@ -182,6 +182,27 @@ def test_gradient_of_a_peaked_map_is_finite():
     assert logits.grad.any()
 
 
+@pytest.fixture
+def threads():
+    """Sets the number of torch's threads, and puts it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("legacy", ["", "paper"])
+def test_a_picture_read_by_several_threads_is_the_same(threads, antialias, legacy):
+    picture = torch.rand(1, 3, 61, 90, generator=torch.Generator().manual_seed(0))
+    grid = saliency_to_grid(random_saliency(1, sd=3.0).float(), (24, 31), legacy=legacy)
+    outcomes = []
+    for count in (1, 2, 5):  # of 24 rows five equal bands cannot be made
+        threads(count)
+        outcomes.append(zoom(picture, grid, antialias=antialias))
+        assert torch.equal(outcomes[-1], outcomes[0])
+        assert torch.equal(zoom(picture.clone().requires_grad_(), grid, antialias=antialias), outcomes[0])
+
+
 @pytest.mark.parametrize("separable", [False, True])
 def test_max_zoom_bounds_the_magnification_along_every_direction(separable):
     saliency = random_saliency(4, sd=8.0)

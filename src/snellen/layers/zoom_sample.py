@@ -59,7 +59,7 @@ def zoom(
         if mode == "nearest" or grid.legacy or not antialias:
             padding = "zeros" if grid.legacy else "border"
             sampling = grid.sampling().to(source.dtype)
-            out = F.grid_sample(source, sampling, mode=mode, padding_mode=padding, align_corners=bool(grid.legacy))
+            out = _sample(source, sampling, mode=mode, padding_mode=padding, align_corners=bool(grid.legacy))
             return out.to(image.dtype) if mode == "nearest" else out
         if grid.separable:
             return _separable(source, grid)
@@ -93,6 +93,18 @@ def _separable(source: Tensor, grid: ZoomGrid) -> Tensor:
     return (down[:, None] @ source.contiguous()) @ across[:, None].mT
 
 
+def _sample(source: Tensor, place: Tensor, *, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
+    """`grid_sample`, of a single picture by all threads: torch shares pictures among them, not a picture's rows."""
+    parts, rows = torch.get_num_threads(), place.shape[1]
+    # Not where a gradient flows to the picture: its parts would be added up, each of the size of the whole.
+    alone = len(source) == 1 and source.device.type == "cpu" and not (torch.is_grad_enabled() and source.requires_grad)
+    if torch.compiler.is_compiling() or not alone or parts < 2 or rows % parts:
+        return F.grid_sample(source, place, mode, padding_mode, align_corners)
+    bands = place[0].unflatten(0, (parts, rows // parts))
+    read = F.grid_sample(source.expand(parts, -1, -1, -1), bands, mode, padding_mode, align_corners)
+    return read.transpose(0, 1).flatten(1, 2)[None]
+
+
 def _pyramid(source: Tensor, grid: ZoomGrid) -> Tensor:
     h, w = source.shape[-2:]
     oh, ow = grid.size
@@ -115,7 +127,7 @@ def _pyramid(source: Tensor, grid: ZoomGrid) -> Tensor:
             dtype=positions.dtype,
         )
         place = (2 * positions * extent - 1).to(source.dtype)
-        read = F.grid_sample(source, place, mode="bilinear", padding_mode="border", align_corners=False)
+        read = _sample(source, place, mode="bilinear", padding_mode="border", align_corners=False)
         out = out + read * share.to(source.dtype)
         if i + 1 < levels:
             odd = (0, source.shape[-1] % 2, 0, source.shape[-2] % 2)
