@@ -38,7 +38,7 @@ imports: $(STAMP) ## rooms import downwards only
 	$(BIN)/lint-imports
 
 unit: $(STAMP) ## the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: results ## generated pages of docs/
 

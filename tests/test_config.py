@@ -12,7 +12,7 @@ from snellen.config import ConfigError, KeypointConfig, KeypointDataConfig, Keyp
     ("settings", "says"),
     [
         ({"train.optimiser": "adam"}, "train.optimiser is adadelta, adamw or sgd, not 'adam'; nearest: adamw"),
-        ({"train.schedule": "cosine"}, "train.schedule is constant or one-cycle"),
+        ({"train.schedule": "cosine"}, "train.schedule is constant, one-cycle or steps"),
         ({"data.format": "cvs"}, "data.format is"),
         ({"evaluate.decoder": "locl"}, "nearest: local"),
         ({"train.patience": -3}, "train.patience must be 0 or more, not -3"),
