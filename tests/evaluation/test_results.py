@@ -162,6 +162,33 @@ def test_stored_results_are_complete():
         assert r.date[:2] == "20", r.name
 
 
+def test_layers_that_were_timed_together_stand_in_one_table():
+    def timed(name, mode, forward, step):
+        return record(
+            name=f"speed/ms-sar/{name}", metric=f"forward, {mode}, NCHW, 2x3x4x5", unit="ms", normaliser="", values=[forward],
+            interval=[forward, forward], seeds=[0], steps=20, command="python benchmarks/x.py", extra={"step_ms": step},
+        )  # fmt: skip
+
+    timings = [timed("se", "eager", 2.0, 4.0), timed("ms-sar", "eager", 3.0, 10.0), timed("se", "compiled", 1.0, 5.0)]
+    page = results_page([record(), *timings])
+    assert page.count("speed/ms-sar") == 0
+    assert (
+        """### ms-sar: NCHW, 2x3x4x5
+
+Milliseconds, medians of 20 rounds in which all take turns; in brackets over eager SE.
+`python benchmarks/x.py` (2 cores, some processor, 2026-01-02)
+
+| layer | eager forward | eager step | compiled forward | compiled step |
+|---|---|---|---|---|
+| se | 2.00 (1.00) | 4.00 (1.00) | 1.00 (0.50) | 5.00 (1.25) |
+| ms-sar | 3.00 (1.50) | 10.00 (2.50) | - | - |
+"""
+        in page
+    )
+    # Without what the others are divided by, times stand alone.
+    assert "| ms-sar | 3.00 | 10.00 |" in results_page([record(), timings[1]])
+
+
 @pytest.mark.skipif(not FILES or not PAGE.exists(), reason="this checkout holds no results or no page of them")
 def test_the_results_page_is_up_to_date():
     page = PAGE.read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from snellen.evaluation.results.tables import (
     masking_table,
     paired_table,
 )
+from snellen.evaluation.results.timings import is_timing, timing_tables
 from snellen.training.runs import write_atomically
 
 __all__ = ["HEADLINES", "headline_table", "main", "results_page", "with_headlines"]
@@ -49,7 +50,7 @@ def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> s
         lines += [f"## {group}", "", "| record | metric | mean ± sd | 95 % interval | seeds | steps | train | note |"]
         lines += ["|---|---|---|---|---|---|---|---|"]
         everything = [r for r in records if r.name.split("/")[0] == group]
-        members = [r for r in everything if not has_table(r)]
+        members = [r for r in everything if not (has_table(r) or is_timing(r))]
         for r in members:
             metric = r.metric if not _over(r) else f"{r.metric} / {r.normaliser}"
             lines.append(
@@ -74,7 +75,7 @@ def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> s
                     *table,
                     "",
                 ]
-        tables = (masking_table, box_table, paired_table, corruption_table)
+        tables = (masking_table, box_table, paired_table, corruption_table, timing_tables)
         for table in (made(everything) for made in tables):
             lines += [*table, ""] if table else []
     lines += claims_section(records)
