@@ -24,7 +24,9 @@ DEMO = ["train wings-rcn --name demo", "evaluate runs/demo --split test", "repor
 def commands_of(page: str) -> list[str]:
     """The page's `snellen` commands in their order, those with their output and those without."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    lines = [line.removeprefix("$ ") for language, block in blocks if language != "python" for line in block.splitlines()]
+    lines = [
+        line.removeprefix("$ ") for language, block in blocks if language != "python" for line in block.splitlines()
+    ]
     return [line.removeprefix("snellen ") for line in lines if line.startswith("snellen ")]
 
 
