@@ -95,10 +95,12 @@ def _separable(source: Tensor, grid: ZoomGrid) -> Tensor:
 
 def _sample(source: Tensor, place: Tensor, *, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
     """`grid_sample`, of a single picture by all threads: torch shares pictures among them, not a picture's rows."""
-    parts, rows = torch.get_num_threads(), place.shape[1]
     # Not where a gradient flows to the picture: its parts would be added up, each of the size of the whole.
-    alone = len(source) == 1 and source.device.type == "cpu" and not (torch.is_grad_enabled() and source.requires_grad)
-    if torch.compiler.is_compiling() or not alone or parts < 2 or rows % parts:
+    with_gradient = torch.is_grad_enabled() and source.requires_grad
+    if torch.compiler.is_compiling() or len(source) != 1 or source.device.type != "cpu" or with_gradient:
+        return F.grid_sample(source, place, mode, padding_mode, align_corners)
+    parts, rows = torch.get_num_threads(), place.shape[1]
+    if parts < 2 or rows % parts:
         return F.grid_sample(source, place, mode, padding_mode, align_corners)
     bands = place[0].unflatten(0, (parts, rows // parts))
     read = F.grid_sample(source.expand(parts, -1, -1, -1), bands, mode, padding_mode, align_corners)
