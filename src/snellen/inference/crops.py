@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64, Num, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snellen.geometry import Matrix, scaling
+from snellen.geometry import Matrix, scaling, transform_points
 from snellen.images import PictureReader, open_picture
 
 __all__ = ["Scaled", "crop", "full_size", "read_scaled"]
@@ -62,9 +62,13 @@ def crop(
     shrink = float(1 / min(matrix[0, 0], matrix[1, 1]))
     factor = int(shrink) if shrink >= 2 else 1
     taps = max(1, math.ceil(shrink / factor - 1e-6))
-    rows = _axis(1 / matrix[1, 1], -matrix[1, 2] / matrix[1, 1], size[0], h, eh, factor, taps)
-    columns = _axis(1 / matrix[0, 0], -matrix[0, 2] / matrix[0, 0], size[1], w, ew, factor, taps)
-    (oh, ow), part = size, image[rows.first : rows.last, columns.first : columns.last]
+    # As `warp` works it out, to the last bit: which pixels make a block together hangs on how its edges are rounded.
+    (oh, ow), inverse = size, np.linalg.inv(matrix).astype(np.float64)
+    corners = transform_points(inverse, [[0, 0], [ow, 0], [0, oh], [ow, oh]])
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    rows = _axis(1 / matrix[1, 1], (top, bottom), size[0], h, eh, factor, taps)
+    columns = _axis(1 / matrix[0, 0], (left, right), size[1], w, ew, factor, taps)
+    part = image[rows.first : rows.last, columns.first : columns.last]
     # Rows first, then columns turned to be rows, so that inner loops are long.
     strip = _sample(part.reshape(part.shape[0], -1), rows, factor).reshape(oh, part.shape[1], -1)
     turned = np.ascontiguousarray(strip.transpose(1, 2, 0)).reshape(part.shape[1], -1)
@@ -81,14 +85,17 @@ class _Axis(NamedTuple):
     weight: Float32[NDArray[np.float32], "n cells"]
 
 
-def _axis(step: float, start: float, cells: int, pixels: int, extent: float, factor: int, taps: int) -> _Axis:
-    """Weights for `cells` canvas pixels of `step` picture pixels each from `start` on; the picture ends at `extent`."""
+def _axis(
+    step: float, edges: tuple[float, float], cells: int, pixels: int, extent: float, factor: int, taps: int
+) -> _Axis:
+    """Weights for `cells` canvas pixels of `step` picture pixels each between two edges; the picture ends at `extent`."""
+    start, stop = edges
     samples = ((np.arange(cells * taps) + 0.5) / taps * step + start).reshape(cells, taps)
     # The share of a sample's footprint that lies on the picture, [0, extent].
     inside = np.clip((extent / 2 - np.abs(samples - extent / 2)) * (taps / step) + 0.5, 0, 1) / taps
     margin = 2 * factor
     first = int(np.clip(math.floor(start) - margin, 0, pixels - 1))
-    last = int(np.clip(math.ceil(start + step * cells) + margin, first + 1, pixels))
+    last = int(np.clip(math.ceil(stop) + margin, first + 1, pixels))
     blocks = -(-(last - first) // factor)
     position = np.clip((samples - first) / factor - 0.5, 0, blocks - 1)
     left = position.astype(np.int64)
