@@ -84,15 +84,16 @@ def evaluate_run(
     }
     config = override(to_dict(config), {key: value for key, value in asked.items() if value is not None})
     scores = _finite(_score(folder, config, chosen, robustness, conditions))
-    if reference is not None:
-        scores |= against_baseline(scores, reference)
     result = {
         "run": str(folder.path), "task": config.task, "data": _data_name(config), "split": split, **scores
     }  # fmt: skip
     now = environment()
-    text = json.dumps({"scores": result, **now}, indent=1, allow_nan=False)
     if split == "test" and not drawn:
+        # Before anything that may refuse: the split has been looked at.
         _count_test_look(folder, config, result, now)
+    if reference is not None:
+        result |= against_baseline(scores, reference)
+    text = json.dumps({"scores": result, **now}, indent=1, allow_nan=False)
     # Written last: its presence means that the scoring is complete, and counted.
     write_atomically(folder / f"evaluation-{split}{conditions.suffix}.json", text + "\n")
     return result
