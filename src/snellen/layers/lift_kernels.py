@@ -3,10 +3,10 @@
 Source: lift.md 2.1 and 6 ("one read and one write a plane"); the code is ours. Only `lift_planes.py` imports this file,
 and only where numba is installed.
 
-Each plane (h, w) of a map is lifted on its own, in buffers that stay in a core's caches. Rows of a buffer are followed by
-`r` zeros (k = 2 r + 1), and a buffer of level 1 begins and ends with `r` rows of zeros. So a convolution along either axis
-is one loop over the flat buffer for each tap, at offsets that are multiples of 1 (along W) or of a row (along H), and zero
-padding comes for free.
+The planes (h, w) of one channel are lifted a pile at a time, one below the other, in buffers that stay in a core's caches: one
+plane if it is large, many if they are small. Rows of a buffer are followed by `r` zeros (k = 2 r + 1), and at level 1 the planes
+by `r` rows of zeros; a buffer begins and ends with such rows too. So a convolution along either axis is one loop over the flat
+buffer for each tap, at offsets that are multiples of 1 (along W) or of a row (along H), and zero padding comes for free.
 """
 
 from typing import Any
@@ -79,6 +79,15 @@ def _clear_margins(buffer, start, rows, row, r):  # type: ignore[no-untyped-def]
             buffer[j] = 0
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def _clear_gaps(buffer, start, planes, rows, row, r):  # type: ignore[no-untyped-def]
+    """Zeros in the rows between planes of `rows` rows each."""
+    for m in range(planes - 1):
+        gap = start + (m * (rows + r) + rows) * row
+        for j in range(gap, gap + r * row):
+            buffer[j] = 0
+
+
 @njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
 def _pull(g, slope, source, taps, point, sign, step, start, stop, h, into, products):  # type: ignore[no-untyped-def]
     """The gradient `g` through a net: added to `into`, and its products with what each tap saw to `products` (k,)."""
@@ -112,48 +121,54 @@ def _rest(s, o, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
-def _lift_plane(x, spatial, point, work, taped, squared, squares):  # type: ignore[no-untyped-def]
-    """Lift a plane (h, w) along W and then along H.
+def _lift_pile(x, image, planes, channel, spatial, point, work, taped, squared, squares):  # type: ignore[no-untyped-def]
+    """Lift some planes x[image : image + planes, channel] of a map (b, c, h, w) along W and then along H.
 
     `work` (buffers, n) is left with what the way back needs; of the lifts (W; H of s; H of d) lift i has in rows 8i to
     8i + 6: even, odd, d, s, slope of P, slope of U, s - o. spatial (lifts, 2, k) and point (lifts, 2): P, then U.
     """
-    height, width = x.shape
+    height, width = x.shape[2], x.shape[3]
     h2, w2 = (height + 1) // 2, (width + 1) // 2
     r = spatial.shape[2] // 2
     row = w2 + r
-    # Level 0: `height` rows begin at `first`; level 1: h2 rows behind r rows of zeros.
+    # Level 0: planes * height rows begin at `first`; level 1: h2 rows a plane, with r rows of zeros between planes.
     first = r * row + r
     e, o = work[0], work[1]
-    for i in range(height):
-        at = first + i * row
-        for j in range(width // 2):
-            e[at + j] = x[i, 2 * j]
-            o[at + j] = x[i, 2 * j + 1]
-        if width % 2:
-            e[at + w2 - 1] = x[i, width - 1]
-            o[at + w2 - 1] = x[i, width - 1]
+    for m in range(planes):
+        for i in range(height):
+            at = first + (m * height + i) * row
+            for j in range(width // 2):
+                e[at + j] = x[image + m, channel, i, 2 * j]
+                o[at + j] = x[image + m, channel, i, 2 * j + 1]
+            if width % 2:
+                e[at + w2 - 1] = x[image + m, channel, i, width - 1]
+                o[at + w2 - 1] = x[image + m, channel, i, width - 1]
     for lift in range(3):
         base = 8 * lift
         e, o, d, s = work[base], work[base + 1], work[base + 2], work[base + 3]
-        rows = h2 if lift else height
+        rows = planes * (h2 + r) - r if lift else planes * height
         step = row if lift else 1
         if lift:
             z = work[3] if lift == 1 else work[2]
-            for i in range(h2):
-                at, even = first + i * row, first + 2 * i * row
-                odd = even + row if 2 * i + 1 < height else even
-                for j in range(w2):
-                    e[at + j] = z[even + j]
-                    o[at + j] = z[odd + j]
+            for m in range(planes):
+                for i in range(h2):
+                    at, even = first + (m * (h2 + r) + i) * row, first + (m * height + 2 * i) * row
+                    odd = even + row if 2 * i + 1 < height else even
+                    for j in range(w2):
+                        e[at + j] = z[even + j]
+                        o[at + j] = z[odd + j]
         stop = first + rows * row
         p, q = spatial[lift, 0], spatial[lift, 1]
         v = work[24]
         _add_net(e, o, p, point[lift, 0], np.float32(-1), step, first, stop, v, d, work[base + 4], taped)
-        if not lift:
+        if lift:
+            _clear_gaps(d, first, planes, h2, row, r)
+        else:
             _clear_margins(d, first, rows, row, r)
         _add_net(d, e, q, point[lift, 1], np.float32(1), step, first, stop, v, s, work[base + 5], taped)
-        if not lift:
+        if lift:
+            _clear_gaps(s, first, planes, h2, row, r)
+        else:
             _clear_margins(s, first, rows, row, r)
         if squared:
             squares[lift, 0] += _rest(s, o, first, stop, work[base + 6])
@@ -164,42 +179,44 @@ def _lift_plane(x, spatial, point, work, taped, squared, squares):  # type: igno
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
-def _sum_plane(work, height, width, r, scale, y):  # type: ignore[no-untyped-def]
-    """The sum of the bands of a lifted plane times `scale`, to `y` (h2, w2)."""
+def _sum_pile(work, height, width, r, scale, y, image, planes, channel):  # type: ignore[no-untyped-def]
+    """The sum of the bands of lifted planes times `scale`, to y[image : image + planes, channel] (h2, w2)."""
     h2, w2 = (height + 1) // 2, (width + 1) // 2
     row = w2 + r
     first = r * row + r
     ll, lh, hl, hh = work[11], work[10], work[19], work[18]
-    for i in range(h2):
-        at = first + i * row
-        for j in range(w2):
-            y[i, j] = scale * (ll[at + j] + lh[at + j] + hl[at + j] + hh[at + j])
+    for m in range(planes):
+        for i in range(h2):
+            at = first + (m * (h2 + r) + i) * row
+            for j in range(w2):
+                y[image + m, channel, i, j] = scale * (ll[at + j] + lh[at + j] + hl[at + j] + hh[at + j])
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True, error_model="numpy")
-def _pull_plane(g, spatial, point, work, scale, squared, of_squares, products, gx):  # type: ignore[no-untyped-def]
-    """The gradient of a lifted plane, to `gx` (h, w), from that of its sum, `g` (h2, w2); products (lifts, 2, k)."""
-    height, width = gx.shape
-    h2, w2 = g.shape
+def _pull_pile(  # type: ignore[no-untyped-def]
+    g, image, planes, channel, spatial, point, work, scale, squared, of_squares, products, gx
+):
+    """The gradients of lifted planes, to `gx` (b, c, h, w), from those of their sum, `g` (b, c, h2, w2); products (lifts, 2, k)."""
+    height, width = gx.shape[2], gx.shape[3]
+    h2, w2 = g.shape[2], g.shape[3]
     r = spatial.shape[2] // 2
     row = w2 + r
     first = r * row + r
     # Rows 25 to 28: gradients of s and d of level 0, and of a lift's own s and d; 29: h, zero beyond what is written.
     for lift in (2, 1, 0):
         base = 8 * lift
-        rows = h2 if lift else height
+        rows = planes * (h2 + r) - r if lift else planes * height
         stop = first + rows * row
         step = row if lift else 1
         gs, gd, h = (work[27], work[28], work[30]) if lift else (work[25], work[26], work[29])
         if lift:
-            for i in range(h2):
-                at = first + i * row
-                for j in range(w2):
-                    gs[at + j] = scale * g[i, j]
-                    gd[at + j] = scale * g[i, j]
-                for j in range(w2, row):
-                    gs[at + j] = 0
-                    gd[at + j] = 0
+            gs[first:stop] = 0
+            for m in range(planes):
+                for i in range(h2):
+                    at = first + (m * (h2 + r) + i) * row
+                    for j in range(w2):
+                        gs[at + j] = scale * g[image + m, channel, i, j]
+            gd[first:stop] = gs[first:stop]
         if squared:
             a, b = np.float32(2 * of_squares[lift, 0]), np.float32(2 * of_squares[lift, 1])
             rest, d = work[base + 6], work[base + 2]
@@ -210,7 +227,9 @@ def _pull_plane(g, spatial, point, work, scale, squared, of_squares, products, g
             gs, work[base + 5], work[base + 2], spatial[lift, 1], point[lift, 1], np.float32(1), step, first, stop,
             h, gd, products[lift, 1],
         )  # fmt: skip
-        if not lift:
+        if lift:
+            _clear_gaps(gd, first, planes, h2, row, r)
+        else:
             _clear_margins(gd, first, rows, row, r)
         _pull(
             gd, work[base + 4], work[base], spatial[lift, 0], point[lift, 0], np.float32(-1), step, first, stop,
@@ -222,114 +241,142 @@ def _pull_plane(g, spatial, point, work, scale, squared, of_squares, products, g
                 gd[n] -= a * rest[n]
         if lift:  # of s or d of level 0: even rows from gs, odd ones from gd
             into = work[25] if lift == 1 else work[26]
-            for i in range(h2):
-                at, even = first + i * row, first + 2 * i * row
-                for j in range(row):
-                    into[even + j] = gs[at + j]
-                if 2 * i + 1 < height:
+            for m in range(planes):
+                for i in range(h2):
+                    at, even = first + (m * (h2 + r) + i) * row, first + (m * height + 2 * i) * row
                     for j in range(row):
-                        into[even + row + j] = gd[at + j]
-                else:  # the last row was repeated
-                    for j in range(row):
-                        into[even + j] += gd[at + j]
-            _clear_margins(into, first, height, row, r)
+                        into[even + j] = gs[at + j]
+                    if 2 * i + 1 < height:
+                        for j in range(row):
+                            into[even + row + j] = gd[at + j]
+                    else:  # the last row was repeated
+                        for j in range(row):
+                            into[even + j] += gd[at + j]
+            _clear_margins(into, first, planes * height, row, r)
     gs, gd = work[25], work[26]
-    for i in range(height):
-        at = first + i * row
-        for j in range(width // 2):
-            gx[i, 2 * j] = gs[at + j]
-            gx[i, 2 * j + 1] = gd[at + j]
-        if width % 2:
-            gx[i, width - 1] = gs[at + w2 - 1] + gd[at + w2 - 1]
+    for m in range(planes):
+        for i in range(height):
+            at = first + (m * height + i) * row
+            for j in range(width // 2):
+                gx[image + m, channel, i, 2 * j] = gs[at + j]
+                gx[image + m, channel, i, 2 * j + 1] = gd[at + j]
+            if width % 2:
+                gx[image + m, channel, i, width - 1] = gs[at + w2 - 1] + gd[at + w2 - 1]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _buffers(height, width, r):  # type: ignore[no-untyped-def]
-    """Memory for a plane, all zero."""
+def _buffers(height, width, r, planes):  # type: ignore[no-untyped-def]
+    """Memory for a pile of planes, all zero."""
     row = (width + 1) // 2 + r
-    return np.zeros((31, (height + 2 * r) * row + 2 * r + 1), np.float32)
+    rows = planes * max(height, (height + 1) // 2 + r)
+    return np.zeros((31, (rows + 2 * r) * row + 2 * r + 1), np.float32)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def down(x, last, spatial, point, scale, squared, squares, y, start, stop):  # type: ignore[no-untyped-def]
+def _turn_in(x, image, planes, c0, count, out):  # type: ignore[no-untyped-def]
+    """``out[m, c, i, j] = x[image + m, i, j, c0 + c]``."""
+    for m in range(planes):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                for c in range(count):
+                    out[m, c, i, j] = x[image + m, i, j, c0 + c]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _turn_out(planes_of, image, planes, c0, count, x):  # type: ignore[no-untyped-def]
+    """``x[image + m, i, j, c0 + c] = planes_of[m, c, i, j]``."""
+    for m in range(planes):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                for c in range(count):
+                    x[image + m, i, j, c0 + c] = planes_of[m, c, i, j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def down(x, last, pile, spatial, point, scale, squared, squares, y, start, stop):  # type: ignore[no-untyped-def]
     """The sums of bands of some planes.
 
     Args:
         x: the map: (b, c, h, w), or (b, h, w, c) where `last`; float32.
         last: whether the channels are innermost, in `x` and `y`.
+        pile: images that are lifted together.
         spatial: (c, 3, 2, k), for each channel and lift (W; H of s; H of d) of P and U.
         point: (c, 3, 2).
         scale: of the sum.
         squared: whether sums of squares are wanted.
-        squares: (b * groups, 3, 2) float64, sums of squares of s - o and of d, by group of channels.
+        squares: (pieces, 3, 2) float64, sums of squares of s - o and of d.
         y: the result, like `x` of half the size rounded up.
-        start: first group of channels: `TURN` channels of an image.
-        stop: the group after the last.
+        start: first piece of work: `TURN` channels of `pile` images.
+        stop: the piece after the last.
     """
     height, width, channels = (x.shape[1], x.shape[2], x.shape[3]) if last else (x.shape[2], x.shape[3], x.shape[1])
     groups = (channels + TURN - 1) // TURN
     r = spatial.shape[3] // 2
-    work = _buffers(height, width, r)
     h2, w2 = (height + 1) // 2, (width + 1) // 2
-    planes = np.empty((TURN if last else 0, height, width), np.float32)
-    sums = np.empty((TURN if last else 0, h2, w2), np.float32)
-    for group in range(start, stop):
-        image, c0 = group // groups, group % groups * TURN
-        count = min(TURN, channels - c0)
+    inner = (pile, TURN) if last else (0, 0)
+    turned = np.empty((inner[0], inner[1], height, width), np.float32)
+    sums = np.empty((inner[0], inner[1], h2, w2), np.float32)
+    before = pile
+    work = _buffers(height, width, r, before)
+    for piece in range(start, stop):
+        image, c0 = piece // groups * pile, piece % groups * TURN
+        planes, count = min(pile, x.shape[0] - image), min(TURN, channels - c0)
+        if planes != before:  # what lies behind the planes must be zero
+            before = planes
+            work = _buffers(height, width, r, before)
         if last:
-            for i in range(height):
-                for j in range(width):
-                    for c in range(count):
-                        planes[c, i, j] = x[image, i, j, c0 + c]
+            _turn_in(x, image, planes, c0, count, turned)
         for c in range(count):
-            plane = planes[c] if last else x[image, c0 + c]
-            _lift_plane(plane, spatial[c0 + c], point[c0 + c], work, False, squared, squares[group])
-            _sum_plane(work, height, width, r, scale, sums[c] if last else y[image, c0 + c])
+            at = c0 + c
+            if last:
+                _lift_pile(turned, 0, planes, c, spatial[at], point[at], work, False, squared, squares[piece])
+                _sum_pile(work, height, width, r, scale, sums, 0, planes, c)
+            else:
+                _lift_pile(x, image, planes, at, spatial[at], point[at], work, False, squared, squares[piece])
+                _sum_pile(work, height, width, r, scale, y, image, planes, at)
         if last:
-            for i in range(h2):
-                for j in range(w2):
-                    for c in range(count):
-                        y[image, i, j, c0 + c] = sums[c, i, j]
+            _turn_out(sums, image, planes, c0, count, y)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def down_backward(  # type: ignore[no-untyped-def]
-    x, g, last, spatial, point, scale, squared, of_squares, products, gx, start, stop
+    x, g, last, pile, spatial, point, scale, squared, of_squares, products, gx, start, stop
 ):
-    """The gradients of some planes: `gx` like `x`, and products (b, c, 3, 2, k), from `g` like the result of `down`.
+    """The gradients of some planes: `gx` like `x`, and products (b / pile, c, 3, 2, k), from `g` like the result of `down`.
 
     `of_squares` (3, 2) is the gradient of the sums of squares; the other arguments are those of `down`.
     """
     height, width, channels = (x.shape[1], x.shape[2], x.shape[3]) if last else (x.shape[2], x.shape[3], x.shape[1])
     groups = (channels + TURN - 1) // TURN
     r = spatial.shape[3] // 2
-    work = _buffers(height, width, r)
     h2, w2 = (height + 1) // 2, (width + 1) // 2
-    planes = np.empty((TURN if last else 0, height, width), np.float32)
-    sums = np.empty((TURN if last else 0, h2, w2), np.float32)
+    inner = (pile, TURN) if last else (0, 0)
+    turned = np.empty((inner[0], inner[1], height, width), np.float32)
+    sums = np.empty((inner[0], inner[1], h2, w2), np.float32)
     unused = np.zeros((3, 2))
-    for group in range(start, stop):
-        image, c0 = group // groups, group % groups * TURN
-        count = min(TURN, channels - c0)
+    before = pile
+    work = _buffers(height, width, r, before)
+    for piece in range(start, stop):
+        image, c0 = piece // groups * pile, piece % groups * TURN
+        planes, count = min(pile, x.shape[0] - image), min(TURN, channels - c0)
+        if planes != before:  # what lies behind the planes must be zero
+            before = planes
+            work = _buffers(height, width, r, before)
         if last:
-            for i in range(height):
-                for j in range(width):
-                    for c in range(count):
-                        planes[c, i, j] = x[image, i, j, c0 + c]
-            for i in range(h2):
-                for j in range(w2):
-                    for c in range(count):
-                        sums[c, i, j] = g[image, i, j, c0 + c]
+            _turn_in(x, image, planes, c0, count, turned)
+            _turn_in(g, image, planes, c0, count, sums)
         for c in range(count):
             at = c0 + c
-            plane = planes[c] if last else x[image, at]
-            _lift_plane(plane, spatial[at], point[at], work, True, squared, unused)
-            _pull_plane(
-                sums[c] if last else g[image, at], spatial[at], point[at], work, scale, squared, of_squares,
-                products[image, at], planes[c] if last else gx[image, at],
-            )  # fmt: skip
+            found = products[piece // groups, at]
+            if last:
+                _lift_pile(turned, 0, planes, c, spatial[at], point[at], work, True, squared, unused)
+                _pull_pile(
+                    sums, 0, planes, c, spatial[at], point[at], work, scale, squared, of_squares, found, turned
+                )  # fmt: skip
+            else:
+                _lift_pile(x, image, planes, at, spatial[at], point[at], work, True, squared, unused)
+                _pull_pile(
+                    g, image, planes, at, spatial[at], point[at], work, scale, squared, of_squares, found, gx
+                )  # fmt: skip
         if last:
-            for i in range(height):
-                for j in range(width):
-                    for c in range(count):
-                        gx[image, i, j, c0 + c] = planes[c, i, j]
+            _turn_out(turned, image, planes, c0, count, gx)

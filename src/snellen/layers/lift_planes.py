@@ -20,6 +20,8 @@ __all__ = ["planes_backward", "planes_down", "suits"]
 
 #: Numbers of the map below which a second thread costs more than it brings (our choice, measured).
 WORTH_A_THREAD = 1 << 16
+#: Numbers of one channel that are lifted together: planes that are smaller come several at a time (our choice, measured).
+PILE = 1 << 11
 
 
 @lru_cache
@@ -56,15 +58,15 @@ def planes_down(x: Tensor, weights: Sequence[Tensor], scale: float, squares: Ten
     last, numbers = _numbers(x)
     y, result = _empty(x, last)
     spatial, point = _stacked(weights)
-    groups = _groups(x)
-    sums = np.zeros((groups, 3, 2))
+    pile, pieces = _pieces(x)
+    sums = np.zeros((pieces, 3, 2))
 
     def work(start: int, stop: int) -> None:
         _kernels().down(
-            numbers, last, spatial, point, np.float32(scale), squares is not None, sums, result, start, stop
+            numbers, last, pile, spatial, point, np.float32(scale), squares is not None, sums, result, start, stop
         )
 
-    _share(work, groups, x.numel())
+    _share(work, pieces, x.numel())
     if squares is not None:
         squares += torch.from_numpy(sums.sum(0)).to(squares)
     return y
@@ -79,18 +81,18 @@ def planes_backward(
     _, of_sum = _numbers(g.detach().to(torch.float32).contiguous(memory_format=layout), last)
     gx = torch.empty_like(x)
     spatial, point = _stacked(weights)
-    groups = _groups(x)
-    products = np.zeros((len(x), *spatial.shape), np.float32)
+    pile, pieces = _pieces(x)
+    products = np.zeros((-(-len(x) // pile), *spatial.shape), np.float32)
     squared = of_squares is not None
     gradients = of_squares.detach().double().numpy() if of_squares is not None else np.zeros((3, 2))
 
     def work(start: int, stop: int) -> None:
         _kernels().down_backward(
-            numbers, of_sum, last, spatial, point, np.float32(scale), squared, gradients, products,
+            numbers, of_sum, last, pile, spatial, point, np.float32(scale), squared, gradients, products,
             _numbers(gx, last)[1], start, stop,
         )  # fmt: skip
 
-    _share(work, groups, x.numel())
+    _share(work, pieces, x.numel())
     summed = torch.from_numpy(products.sum(0))  # (c, 3, 2, k): of what each tap saw
     if len(weights) == 4:
         summed = summed.sum(1, keepdim=True)
@@ -124,9 +126,10 @@ def _empty(x: Tensor, last: bool) -> tuple[Tensor, Any]:
     return y, _numbers(y, last)[1]
 
 
-def _groups(x: Tensor) -> int:
-    """How many pieces of work there are."""
-    return len(x) * -(-x.shape[1] // _kernels().TURN)
+def _pieces(x: Tensor) -> tuple[int, int]:
+    """How many images are lifted together, and how many pieces of work that makes."""
+    pile = max(1, min(len(x), PILE // (x.shape[-2] * x.shape[-1])))
+    return pile, -(-len(x) // pile) * -(-x.shape[1] // _kernels().TURN)
 
 
 def _share(work: Callable[[int, int], None], pieces: int, numbers: int) -> None:
