@@ -9,9 +9,10 @@ from snellen.layers.zoom_back import zoom_points
 from snellen.layers.zoom_grid import ZoomGrid, box_grid, uniform_grid
 from snellen.layers.zoom_saliency import saliency_to_grid
 from snellen.models import KeypointOutput
+from snellen.models.zoomed import source_probability
 from snellen.training.losses import keypoint_loss
 from snellen.training.zoom_diagnostics import object_magnification, zoom_diagnostics
-from snellen.training.zoom_loss import original_frame_loss, point_boxes
+from snellen.training.zoom_loss import FLOOR, original_frame_loss, point_boxes
 
 CANVAS, SIZE = (128, 128), (32, 32)
 POINTS = torch.tensor([[[70.3, 50.1], [80.9, 61.7], [66.0, 71.2], [90.2, 44.4]]])
@@ -143,6 +144,24 @@ def test_points_outside_a_crop_are_finite_and_masked_ones_nothing():
     loss = original_frame_loss(output, POINTS, MASK, canvas=CANVAS)
     assert torch.isfinite(loss)
     assert original_frame_loss(output, POINTS, ~MASK, canvas=CANVAS).item() == 0
+
+
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize(("target", "sigma"), [("hard", 1.0), ("split", 1.0), ("gauss", 0.7), ("gauss", 3.0)])
+def test_cells_without_a_target_do_not_matter(target, sigma, separable):
+    """The loss brings back only cells that the targets give weight to; the sum over all cells is the same."""
+    saliency = random_saliency(1, sd=2.0, seed=3).float().requires_grad_()
+    grid = saliency_to_grid(saliency, SIZE, separable=separable)
+    logits = 3 * torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    output = KeypointOutput(logits.requires_grad_(), grid)
+    points = torch.tensor([[[70.3, 50.1], [0.2, 127.9], [-9.0, 64.0], [127.0, 3.0]]])
+    columns, rows = (axis_targets(points[..., i] / 4, 32, target, sigma) for i in (0, 1))
+    every = -torch.einsum("bkhw,bkw,bkh->", (source_probability(output) + FLOOR).log(), columns, rows)
+    loss = original_frame_loss(output, points, MASK, canvas=CANVAS, target=target, sigma=sigma)
+    torch.testing.assert_close(loss, every, rtol=1e-5, atol=1e-5)
+    wanted = torch.autograd.grad(every, [logits, saliency], retain_graph=True)
+    for ours, whole in zip(torch.autograd.grad(loss, [logits, saliency]), wanted, strict=True):
+        torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-5 * whole.abs().max().item())
 
 
 def test_diagnostics_of_a_plain_resize_and_of_a_zoom():

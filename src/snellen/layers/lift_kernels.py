@@ -3,10 +3,11 @@
 Source: lift.md 2.1 and 6 ("one read and one write a plane"); the code is ours. Only `lift_planes.py` imports this file,
 and only where numba is installed.
 
-The planes (h, w) of one channel are lifted a pile at a time, one below the other, in buffers that stay in a core's caches: one
-plane if it is large, many if they are small. Rows of a buffer are followed by `r` zeros (k = 2 r + 1), and at level 1 the planes
-by `r` rows of zeros; a buffer begins and ends with such rows too. So a convolution along either axis is one loop over the flat
-buffer for each tap, at offsets that are multiples of 1 (along W) or of a row (along H), and zero padding comes for free.
+The planes (h, w) of one channel are lifted a pile at a time, one below the other, in buffers that stay in a core's caches:
+one plane if it is large, many if they are small. Rows of a buffer are followed by `r` zeros (k = 2 r + 1), and at level 1
+the planes by `r` rows of zeros; a buffer begins and ends with such rows too. So a convolution along either axis is one loop
+over the flat buffer for each tap, at offsets that are multiples of 1 (along W) or of a row (along H), and zero padding
+comes for free.
 """
 
 from typing import Any
@@ -196,7 +197,10 @@ def _sum_pile(work, height, width, r, scale, y, image, planes, channel):  # type
 def _pull_pile(  # type: ignore[no-untyped-def]
     g, image, planes, channel, spatial, point, work, scale, squared, of_squares, products, gx
 ):
-    """The gradients of lifted planes, to `gx` (b, c, h, w), from those of their sum, `g` (b, c, h2, w2); products (lifts, 2, k)."""
+    """The gradients of lifted planes, to `gx` (b, c, h, w), from those of their sum, `g` (b, c, h2, w2).
+
+    What each tap saw is added to products (lifts, 2, k).
+    """
     height, width = gx.shape[2], gx.shape[3]
     h2, w2 = g.shape[2], g.shape[3]
     r = spatial.shape[2] // 2

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from snellen.keypoints.codecs import Decoded, Decoder, decode, window_mass
 from snellen.layers.zoom_back import unzoom, unzoom_points
-from snellen.layers.zoom_mass import unzoom_mass
+from snellen.layers.zoom_mass import unzoom_mass, unzoom_mass_window
 from snellen.models.base import KeypointNet
 from snellen.models.blur_curriculum import BlurCurriculum
 from snellen.models.classifiers import ClassNet
@@ -33,6 +33,7 @@ __all__ = [
     "decode_output",
     "make_zoomer",
     "source_probability",
+    "source_probability_window",
 ]
 
 _KINDS: dict[str, type[Zoomer]] = {
@@ -180,9 +181,32 @@ def source_probability(output: KeypointOutput) -> Float[Tensor, "b k h w"]:
 
     For a network that does not zoom, the softmax of its maps.
     """
-    shape = output.logits.shape[-2:]
-    probability = torch.softmax(output.logits.float().flatten(2), dim=-1).unflatten(-1, shape)
-    return probability if output.grid is None else unzoom_mass(probability, output.grid, (shape[0], shape[1]))
+    probability, shape = _probability(output)
+    return probability if output.grid is None else unzoom_mass(probability, output.grid, shape)
+
+
+def source_probability_window(
+    output: KeypointOutput, first: Int[Tensor, "b k 2"], window: tuple[int, int]
+) -> Float[Tensor, "b k n m"]:
+    """`source_probability` of a network that zooms, in one window (rows, columns) of each map.
+
+    Args:
+        output: the answer.
+        first: (b, k, 2) column and row of each window's first cell.
+        window: (n, m) rows and columns.
+
+    Raises:
+        ValueError: where the network does not zoom.
+    """
+    if output.grid is None:
+        raise ValueError("this network does not zoom: its maps are those of the canvas")
+    probability, shape = _probability(output)
+    return unzoom_mass_window(probability, output.grid, shape, first, window)
+
+
+def _probability(output: KeypointOutput) -> tuple[Tensor, tuple[int, int]]:
+    shape = (output.logits.shape[-2], output.logits.shape[-1])
+    return torch.softmax(output.logits.float().flatten(2), dim=-1).unflatten(-1, shape), shape
 
 
 def decode_output(

@@ -1,9 +1,11 @@
 """Losses of models that zoom, measured in the original frame.
 
 In the zoomed frame a loss has a degenerate optimum: shrink the object until all points share a cell. Here the answer is brought
-back first (`source_probability`): what counts is the probability that each cell of the canvas has, and the canvas's cells are
-the same whatever the grid. A plain resize gives the loss of the same network without a zoom.
+back first (`source_probability_window`): what counts is the probability that each cell of the canvas has, and the canvas's cells
+are the same whatever the grid. A plain resize gives the loss of the same network without a zoom.
 """
+
+import math
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,13 +14,15 @@ from torch import Tensor
 from snellen.data import Batch
 from snellen.keypoints.codecs import Target, axis_targets
 from snellen.models import KeypointOutput
-from snellen.models.zoomed import source_probability
+from snellen.models.zoomed import source_probability_window
 from snellen.models.zoomers import BETA, box_saliency
 
 __all__ = ["original_frame_loss", "point_boxes", "saliency_loss"]
 
 #: Probability below which a cell counts as not seen: its logarithm must stay finite where a crop leaves a point out.
 FLOOR = 1e-20
+#: Standard deviations beyond which a Gaussian target is zero in float32 beside its middle.
+TAIL = 6.5
 
 
 def original_frame_loss(
@@ -44,9 +48,16 @@ def original_frame_loss(
         A scalar, at least the entropy of the targets whatever the grid; 0 where everything is masked.
     """
     _, k, h, w = output.logits.shape
-    probability = source_probability(output)
-    columns = axis_targets(xy[..., 0] * (w / canvas[1]), w, target, sigma)
-    rows = axis_targets(xy[..., 1] * (h / canvas[0]), h, target, sigma)
+    cells = xy * torch.tensor([w / canvas[1], h / canvas[0]], device=xy.device)
+    columns, rows = axis_targets(cells[..., 0], w, target, sigma), axis_targets(cells[..., 1], h, target, sigma)
+    reach = {"hard": 0, "split": 1, "gauss": math.ceil(TAIL * sigma)}[target]
+    window = (min(h, 2 * reach + 1), min(w, 2 * reach + 1))
+    # Only cells that the targets give weight to are brought back; points that are masked out may be NaN.
+    ends = torch.tensor([w - window[1], h - window[0]], device=xy.device)
+    first = (cells.nan_to_num().floor() - reach).clamp(min=0).minimum(ends).long()
+    probability = source_probability_window(output, first, window)
+    columns = columns.gather(-1, first[..., :1] + torch.arange(window[1], device=xy.device))
+    rows = rows.gather(-1, first[..., 1:] + torch.arange(window[0], device=xy.device))
     nll = -torch.einsum("bkhw,bkw,bkh->bk", (probability + FLOOR).log(), columns, rows)
     weight = mask.to(torch.float32)
     return k * (nll * weight).sum() / (weight.sum() + 1e-8)
