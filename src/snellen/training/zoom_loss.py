@@ -1,7 +1,7 @@
 """Losses of models that zoom, measured in the original frame.
 
-In the zoomed frame a loss has a degenerate optimum: shrink the object until all points share a cell. Here the answer is brought
-back first (`source_probability_window`): what counts is the probability that each cell of the canvas has, and the canvas's cells
+In the zoomed frame a loss has a degenerate optimum: shrink the object until all points share a cell. Here the answer is
+brought back first (`source_probability_window`): what counts is the probability of each cell of the canvas, and its cells
 are the same whatever the grid. A plain resize gives the loss of the same network without a zoom.
 """
 
