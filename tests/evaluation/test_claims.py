@@ -30,7 +30,8 @@ cifar100/pool-max/cpu cifar100/pool-avg/cpu cifar100/pool-blur/cpu cifar100/pool
 cifar100/pool-lift-noreg/cpu cifar100/recal-none/cpu cifar100/recal-se/cpu cifar100/recal-ms-sar-1/cpu
 cifar100/recal-ms-sar/cpu cifar100/recal-symmetric/cpu cifar100/recal-cell/cpu
 camvid/segnet-max/cpu camvid/segnet-lift/cpu camvid/unet/cpu camvid/deeplab/cpu camvid/uniform-160 camvid/zoom-160
-faces68/full-uniform faces68/full-zoom faces68/full-oracle faces68/full-crop faces68/full-uniform-equal-macs
+faces68/full-uniform/cpu faces68/full-zoom/cpu faces68/full-oracle/cpu faces68/full-crop/cpu
+faces68/full-uniform-equal-macs/cpu
 gaze/best gaze/canvas-uniform gaze/canvas-zoom gaze/canvas-crop
 wings-species/uniform wings-species/zoom wings-species/crop
 faces68/plain faces68/denoised faces68/occluded faces68/denoised-occluded

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from snellen import __version__
+from snellen.allocator import keep_freed_memory
 from snellen.cli import annotations, experiments, listings, training, using
 from snellen.config import nearest
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status (0 done, 1 refused with one sentence, 2 wrong usage, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    keep_freed_memory()
     try:
         if arguments[:1] == ["train"]:
             return training.train(arguments[1:])

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from snellen.allocator import keep_freed_memory
 from snellen.config import from_dict
 from snellen.evaluation.compare.plan import Plan, Row, scoring_name
 from snellen.evaluation.evaluate import evaluate_run
@@ -96,6 +97,7 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Do the job of the file named; returns the exit status."""
     _end_with_parent()
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     try:
         return 0 if work(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))) else 130
