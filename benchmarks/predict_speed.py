@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from snellen import api
+from snellen.allocator import keep_freed_memory
 from snellen.config import KeypointConfig
 from snellen.data import build_dataset
 from snellen.data.boxes import make_box
@@ -163,6 +164,7 @@ def main() -> None:
     parser.add_argument("--record", help="name of a record to add to --results, e.g. speed/predict")
     parser.add_argument("--results", type=Path, default=Path("results"))
     chosen = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     if bool(chosen.data) == bool(chosen.images):
         parser.error("give --data, or --images")
     if chosen.threads:
