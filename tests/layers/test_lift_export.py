@@ -50,6 +50,30 @@ def test_compiled_with_gradients():
         torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_kernels_stand_in_a_compiled_graph(layout):
+    """With numba the graph holds them whole: the eager layer's numbers, regularisers too, and nothing kept but the input."""
+    pytest.importorskip("numba")
+    torch.compiler.reset()
+    layer = LiftDown2d(3, zero_init=False).train()
+
+    def run(x):
+        with auxiliary_losses(layer) as aux:
+            y = layer(x)
+        return y, aux.total({"lift/update": 1.0, "lift/predict": 1.0})
+
+    found = []
+    for form in (run, torch.compile(run, fullgraph=True, backend="aot_eager")):
+        x = image(9, 12).to(memory_format=layout).requires_grad_()
+        own, kept = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}, []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t) or t, lambda t: t):
+            y, loss = form(x)
+        assert sum(t.numel() for t in kept if t.untyped_storage().data_ptr() not in own) < x.numel() / 10
+        found.append([y, *torch.autograd.grad(y.square().sum() + loss, [x, *layer.parameters()])])
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager)
+
+
 @pytest.mark.parametrize("layer", [LiftDown1d(3, output="all"), LiftDown3d(3, output="all")])
 def test_bands_leave_an_exported_graph_whole(layer):
     x = torch.randn(2, 3, *(6, 5, 4)[: layer.dims])

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
+from snellen.layers.lift_compiled import graph_suits, summed_in_graph
 from snellen.layers.lift_memory import Plan, recomputed_down, recomputed_up
 from snellen.layers.lift_plain import LiftWeights, NetWeights, lift, lift_net, plain_down, plain_up, unlift
 from snellen.layers.precision import no_autocast
@@ -178,7 +179,11 @@ def down(
             f"{'at least 1' if ceil_mode else 'at least 2, or ceil_mode=True'}"
         )
     dtype = torch.promote_types(x.dtype, weights[0].predict.spatial.dtype)
-    if _by_hand(weights, dtype, padding, memory):
+    by_hand = _by_hand(weights, dtype, padding, memory)
+    compiling = torch.compiler.is_compiling()
+    if by_hand and compiling and scale is not None and graph_suits(x, flat := _flat(weights)):
+        results = summed_in_graph(x, flat, scale, squares)
+    elif by_hand and not compiling:
         plan = Plan(
             tuple(x.shape[2:]),
             scale,
@@ -212,7 +217,7 @@ def up(
     dtype = weights[0].predict.spatial.dtype
     for band in bands:
         dtype = torch.promote_types(dtype, band.dtype)
-    if _by_hand(weights, dtype, padding, memory):
+    if _by_hand(weights, dtype, padding, memory) and not torch.compiler.is_compiling():
         plan = Plan(
             covered,
             None,
@@ -243,7 +248,6 @@ def _by_hand(weights: Sequence[LiftWeights], dtype: torch.dtype, padding: str, m
             and net.point_bias is None
             for net in nets
         )
-        and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
     )
 
