@@ -7,7 +7,8 @@ import yaml
 
 from gazes import gaze_recipe, write_gazes
 from snellen import api
-from snellen.evaluation.figures.gates import figure_gates, gates_picture, gates_seen, keep_gates
+from snellen.evaluation.figures.gates import figure_gates, gates_seen, keep_gates, stored_gates
+from snellen.evaluation.reports.inside import stored_inside
 from snellen.models import create_model
 from tiny import class_recipe, label_recipe, write_classes, write_label_maps
 
@@ -43,12 +44,13 @@ def test_the_figure_shows_layers_of_different_depth(net, tmp_path):
     assert [np.array_equal(s, seen[i].maps["gate"]) for s, i in zip(shown[1::6], (0, 3, 5, 8), strict=True)] == [
         True
     ] * 4
-    keep_gates(net, canvas(0), tmp_path / "gates.npz")
-    stored = gates_picture(tmp_path / "gates.npz")
-    keep_gates(net, canvas(1), tmp_path / "others.npz")
+    keep_gates(net, canvas(0), tmp_path / "gates-val.npz")
+    stored = stored_inside(tmp_path, "val").gates
+    keep_gates(net, canvas(1), tmp_path / "gates-test.npz")
     assert stored.svg
-    assert stored.svg != gates_picture(tmp_path / "others.npz").svg
-    assert gates_picture(tmp_path / "none.npz") is None
+    assert stored.svg != stored_inside(tmp_path, "test").gates.svg
+    assert stored_gates(tmp_path / "none.npz") == []
+    assert stored_inside(tmp_path, "train") == (None, ())
 
 
 def test_a_network_without_gates(tmp_path):
@@ -69,9 +71,9 @@ def recipe_of(task, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "gaze"])
-def test_a_run_that_recalibrates_shows_its_gates(task, tmp_path):
+def test_a_run_shows_its_gates_and_sub_bands(task, tmp_path):
     recipe = recipe_of(task, tmp_path)
-    recipe["model"].setdefault("choices", {})["recalibrate"] = "ms-sar"
+    recipe["model"].setdefault("choices", {}).update(recalibrate="ms-sar", pool="lift")
     file = tmp_path / "halves.yaml"
     file.write_text(yaml.safe_dump(recipe))
     run = api.train(str(file), name="gates")
@@ -79,3 +81,6 @@ def test_a_run_that_recalibrates_shows_its_gates(task, tmp_path):
     page = api.report(run).read_text()
     assert "<h2>Recalibration</h2>" in page
     assert "K = 4" in page
+    assert "<h2>Pooling</h2>" in page
+    assert "four sub-bands" in page
+    assert "LiftUp, 0 % lost" in page

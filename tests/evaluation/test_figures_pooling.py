@@ -1,9 +1,17 @@
 """What poolings keep of a network's maps."""
 
+import numpy as np
 import pytest
 import torch
 
-from snellen.evaluation.figures.pooling import figure_bands, figure_put_back, poolings_seen, put_back
+from snellen.evaluation.figures.pooling import (
+    figure_bands,
+    figure_put_back,
+    keep_poolings,
+    poolings_seen,
+    put_back,
+    stored_poolings,
+)
 from snellen.models import create_model
 
 
@@ -42,6 +50,21 @@ def test_figures_show_their_maps(seen):
         assert torch.equal(torch.as_tensor(pictures[0].data), seen[0].x[seen[0].channel, : pictures[0].shape[0]])
     titles = [axes.get_title(loc="left") for axes in figure_put_back(seen).axes]
     assert "LiftUp, 0 % lost" in titles
+
+
+def test_what_is_kept_for_the_report_is_what_was_seen(tmp_path):
+    torch.manual_seed(0)
+    net = create_model("resnet20", classes=3, pool="lift", pool_options={"zero_init": False})
+    canvas = 255 * torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1))
+    keep_poolings(net, canvas, tmp_path / "kept.npz")
+    kept, seen = stored_poolings(tmp_path / "kept.npz"), poolings_seen(net, canvas)
+    assert list(kept) == ["bands", "put back"]
+    for kind, (row, *_) in kept.items():
+        assert len(kept[kind]) == len(seen)
+        assert np.array_equal(row[0][1], seen[0].x[seen[0].channel].numpy())
+    assert [words.split(",")[0] for words, _ in kept["bands"][0]] == ["map", "LL", "LH", "HL", "HH"]
+    keep_poolings(create_model("resnet20", classes=3), canvas, tmp_path / "none.npz")
+    assert stored_poolings(tmp_path / "none.npz") == {}
 
 
 def test_a_network_without_lift_is_refused():

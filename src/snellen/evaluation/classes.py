@@ -16,9 +16,9 @@ from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
 from snellen.data.files import DataError
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
-from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.inside import keep_inside
 from snellen.inference import load
 from snellen.inference.classifier import Classifier
 from snellen.training.calibration import reliability
@@ -67,7 +67,7 @@ def evaluate_classes(
     first = next(
         iter(evaluation_loader(ClassificationCanvas(ClassPart(data, [0]), classifier.canvas, fit=fit, zoom=zoom), 1))
     )
-    keep_gates(classifier.model, first.image[0], folder / f"gates-{split}.npz")
+    keep_inside(classifier.model, first.image[0], folder.path, split)
     ImageOutcomes.of_means(
         predicted == labels, data.names, metric="top-1 accuracy", unit="%", factor=100, better="max", curve="val/top1",
         how={"flip": classifier.flip},

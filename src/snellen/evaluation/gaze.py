@@ -9,10 +9,10 @@ from snellen.config import GazeConfig
 from snellen.data import Split
 from snellen.data.gaze_build import build_gaze
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch, GazePartsCanvas
-from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.gaze_record import GazeExample, GazeRecord
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.inside import keep_inside
 from snellen.evaluation.reports.pictures import choose
 from snellen.inference import load
 from snellen.inference.gazer import Gazer
@@ -62,7 +62,7 @@ def evaluate_gaze(folder: RunFolder, config: GazeConfig, split: Split) -> dict[s
                 )
             )
     if not isinstance(canvases, GazePartsCanvas):  # iTracker has no gates
-        keep_gates(gazer.model, canvases[0]["image"], folder / f"gates-{split}.npz")
+        keep_inside(gazer.model, canvases[0]["image"], folder.path, split)
     GazeRecord(
         dataset=config.data.format,
         split=split,

@@ -9,13 +9,13 @@ import numpy as np
 from snellen.config import AugmentConfig, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Split, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
-from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.groups import group_scores
 from snellen.evaluation.joint import Conditions, fit_weight, occluded, paired_gains, plain_gains, three_voices
 from snellen.evaluation.millimetres import millimetre_scores
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.record import CoarseToFine, EvaluationRecord, JitterPoint, SampleEntry
 from snellen.evaluation.reports.history import read_history
+from snellen.evaluation.reports.inside import keep_inside
 from snellen.evaluation.reports.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.inference import Localiser, Predictions, load_joint, load_localiser, predict_dataset
 from snellen.models import JointNet
@@ -246,7 +246,7 @@ def _record(
         for i in chosen[kind][:1]:
             picture, canvas = canvas_picture(localiser, samples, i, changes)
             if kind == "median":
-                keep_gates(localiser.model, canvas, folder / f"gates-{split}.npz")
+                keep_inside(localiser.model, canvas, folder.path, split)
             if isinstance(localiser.model, JointNet):
                 views.append(three_voices(localiser, samples.names[i], picture, canvas))
             stages, maps = coarse_to_fine(localiser, canvas)

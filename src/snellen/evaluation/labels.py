@@ -13,10 +13,10 @@ from torch import Tensor
 
 from snellen.config import AugmentConfig, SegmentationConfig
 from snellen.data import DataError, SegmentationCanvas, SegmentationDataset, Split
-from snellen.evaluation.figures.gates import keep_gates
 from snellen.evaluation.label_record import LabelRecord, LabelSample, thumbnail
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import run_facts
+from snellen.evaluation.reports.inside import keep_inside
 from snellen.evaluation.reports.pictures import choose
 from snellen.inference import Segmenter, load
 from snellen.inference.tiles import read_off
@@ -92,7 +92,7 @@ def evaluate_labels(folder: RunFolder, config: SegmentationConfig, split: Split,
     scores = {"flip": segmenter.flip, **_scores(found, data, config.evaluate.boundary)}
     _record(folder, config, split, segmenter, data, found, scores).save(folder / f"predictions-{split}")
     shown = SegmentationCanvas(data, segmenter.canvas, AugmentConfig(), crop=config.data.crop)[0]["image"]
-    keep_gates(segmenter.model, shown, folder / f"gates-{split}.npz")
+    keep_inside(segmenter.model, shown, folder.path, split)
     table = found.confusion.to(torch.float64).numpy()
     right = np.diagonal(table, axis1=1, axis2=2)
     ImageOutcomes(

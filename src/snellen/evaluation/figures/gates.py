@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from snellen.evaluation.figures.drawing import FONT_SIZE, INK, new_figure
-from snellen.evaluation.reports.page import Picture, picture
 from snellen.layers import MultiScaleRecalibration
 from snellen.training.runs import packed, write_atomically
 
-__all__ = ["Gates", "figure_gates", "gates_picture", "gates_seen", "keep_gates"]
+__all__ = ["Gates", "figure_gates", "gates_seen", "keep_gates", "stored_gates"]
 
 #: Layers in a figure: the first, the last and some between.
 ROWS = 4
@@ -112,20 +111,13 @@ def keep_gates(network: nn.Module, canvas: Tensor, file: Path) -> None:
     write_atomically(file, packed(arrays))
 
 
-def gates_picture(file: Path) -> Picture | None:
-    """The figure of stored gates for a report; None where there are none."""
+def stored_gates(file: Path) -> list[Gates]:
+    """What `keep_gates` stored; empty where it did not."""
     if not file.is_file():
-        return None
+        return []
     found: dict[tuple[str, str], dict[str, NDArray[np.float32]]] = {}
     with np.load(file, allow_pickle=False) as arrays:
         for key in arrays.files:
             number, name, words = key.split("|")
             found.setdefault((number, name), {})[words] = arrays[key]
-    seen = [Gates(name, maps) for (_, name), maps in found.items()]
-    return picture(
-        partial(figure_gates, seen),
-        "Gates of recalibration over one image, by depth and by scale.",
-        "gates",
-        "Each row is a layer, from the first to the last, in the channel whose gate varies most: the map, its gate over the "
-        "positions, the symmetric gate (one score for all) and the gate of each scale alone. White passes most.",
-    )
+    return [Gates(name, maps) for (_, name), maps in found.items()]

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from snellen.evaluation.class_record import ClassRecord
 from snellen.evaluation.figures.curves import learning_curves, reliability_plot
 from snellen.evaluation.figures.drawing import BLUE, INK, RED, new_figure, note, tidy
-from snellen.evaluation.figures.gates import gates_picture
-from snellen.evaluation.reports.page import Picture, picture, render_page
+from snellen.evaluation.reports.inside import NOTHING, Inside, stored_inside
+from snellen.evaluation.reports.page import picture, render_page
 from snellen.evaluation.reports.tables import number
 from snellen.evaluation.run_record import image_tag
 from snellen.training.runs import write_atomically
@@ -23,12 +23,12 @@ __all__ = ["figure_corruptions", "render_class_report", "write_class_report"]
 def write_class_report(record: ClassRecord, path: str | Path) -> Path:
     """Write the report of a record; returns the path of the HTML file."""
     file = Path(path)
-    write_atomically(file, render_class_report(record, gates_picture(file.with_name(f"gates-{record.split}.npz"))))
+    write_atomically(file, render_class_report(record, stored_inside(file.parent, record.split)))
     return file
 
 
-def render_class_report(record: ClassRecord, gates: Picture | None = None) -> str:
-    """The report as HTML text; `gates` where the network recalibrates."""
+def render_class_report(record: ClassRecord, inside: Inside = NOTHING) -> str:
+    """The report as HTML text."""
     learning = partial(
         learning_curves, record.history, "val/top1", "Validation accuracy, %", factor=100, unit="%", better="max"
     )
@@ -50,7 +50,7 @@ def render_class_report(record: ClassRecord, gates: Picture | None = None) -> st
     }  # fmt: skip
     context = {
         "record": record,
-        "gates": gates,
+        "inside": inside,
         "percent": lambda value, digits=1: "not known" if value is None else number(100 * value, digits),
         "figures": figures,
         "gallery": _gallery(record),

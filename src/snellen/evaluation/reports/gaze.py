@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from snellen.data.gaze_angles import direction
 from snellen.evaluation.figures.curves import learning_curves
 from snellen.evaluation.figures.drawing import BLUE, GREEN, INK, MUTED, RED, new_figure, tidy
-from snellen.evaluation.figures.gates import gates_picture
 from snellen.evaluation.gaze_record import GazeExample, GazeRecord
+from snellen.evaluation.reports.inside import NOTHING, Inside, stored_inside
 from snellen.evaluation.reports.page import Picture, picture, render_page
 from snellen.evaluation.reports.tables import number
 from snellen.evaluation.run_record import image_tag
@@ -28,12 +28,12 @@ NAMED = 60
 def write_gaze_report(record: GazeRecord, path: str | Path) -> Path:
     """Write the report of a record; returns the path of the HTML file."""
     file = Path(path)
-    write_atomically(file, render_gaze_report(record, gates_picture(file.with_name(f"gates-{record.split}.npz"))))
+    write_atomically(file, render_gaze_report(record, stored_inside(file.parent, record.split)))
     return file
 
 
-def render_gaze_report(record: GazeRecord, gates: Picture | None = None) -> str:
-    """The report as HTML text; `gates` where the network recalibrates."""
+def render_gaze_report(record: GazeRecord, inside: Inside = NOTHING) -> str:
+    """The report as HTML text."""
     unit = record.scores["unit"]
     names = list(record.scores["axes"])
     learning = partial(
@@ -49,7 +49,7 @@ def render_gaze_report(record: GazeRecord, gates: Picture | None = None) -> str:
     ]  # fmt: skip
     context = {
         "record": record,
-        "gates": gates,
+        "inside": inside,
         "number": number,
         "scatter": scatter,
         "people": picture(

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from snellen.evaluation.figures import images as figures_images
 from snellen.evaluation.figures import keypoints as figures
 from snellen.evaluation.figures.drawing import svg
-from snellen.evaluation.figures.gates import gates_picture
 from snellen.evaluation.figures.keypoints import display, hardest, of_normaliser, unit
 from snellen.evaluation.figures.shapes import constant_guess_error
 from snellen.evaluation.joint import VOICES
 from snellen.evaluation.record import EvaluationRecord
+from snellen.evaluation.reports.inside import NOTHING, Inside, stored_inside
 from snellen.evaluation.reports.page import Page, Picture, picture, render_page, slug
 from snellen.evaluation.reports.tables import (
     gain_rows,
@@ -44,12 +44,12 @@ def write_report(record: EvaluationRecord, path: str | Path) -> Path:
         The path.
     """
     file = Path(path)
-    write_atomically(file, render_report(record, gates_picture(file.with_name(f"gates-{record.split}.npz"))))
+    write_atomically(file, render_report(record, stored_inside(file.parent, record.split)))
     return file
 
 
-def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str:
-    """The report as HTML text, with `gates` where the network recalibrates: no scripts, nothing loaded from elsewhere."""
+def render_report(record: EvaluationRecord, inside: Inside = NOTHING) -> str:
+    """The report as HTML text: no scripts, nothing loaded from elsewhere."""
     scores = record.scores()
     page = Page(
         run=record.run,
@@ -66,7 +66,7 @@ def render_report(record: EvaluationRecord, gates: Picture | None = None) -> str
     views = _stages(record)
     context = {
         "record": record,
-        "gates": gates,
+        "inside": inside,
         "scores": scores,
         "of": of_normaliser(record),
         "normaliser_words": normaliser_in_words(record.schema, record.normaliser),

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from snellen.evaluation.figures.curves import learning_curves
 from snellen.evaluation.figures.drawing import BLUE, RED, new_figure, tidy
-from snellen.evaluation.figures.gates import gates_picture
 from snellen.evaluation.figures.palette import COLOURS, NO_CLASS, colour, coloured
 from snellen.evaluation.label_record import LabelRecord
-from snellen.evaluation.reports.page import Picture, picture, render_page
+from snellen.evaluation.reports.inside import NOTHING, Inside, stored_inside
+from snellen.evaluation.reports.page import picture, render_page
 from snellen.evaluation.reports.tables import number
 from snellen.evaluation.run_record import image_tag
 from snellen.training.runs import write_atomically
@@ -27,12 +27,12 @@ BARS = 24
 def write_label_report(record: LabelRecord, path: str | Path) -> Path:
     """Write the report of a record; returns the path of the HTML file."""
     file = Path(path)
-    write_atomically(file, render_label_report(record, gates_picture(file.with_name(f"gates-{record.split}.npz"))))
+    write_atomically(file, render_label_report(record, stored_inside(file.parent, record.split)))
     return file
 
 
-def render_label_report(record: LabelRecord, gates: Picture | None = None) -> str:
-    """The report as HTML text; `gates` where the network recalibrates."""
+def render_label_report(record: LabelRecord, inside: Inside = NOTHING) -> str:
+    """The report as HTML text."""
     learning = partial(
         learning_curves, record.history, "val/miou", "Validation mean IoU on canvases, %", factor=100, unit="%",
         better="max",
@@ -51,7 +51,7 @@ def render_label_report(record: LabelRecord, gates: Picture | None = None) -> st
     known = [v for v in record.image_iou if v is not None]
     context = {
         "record": record,
-        "gates": gates,
+        "inside": inside,
         "percent": _percent,
         "figures": figures,
         "gallery": _gallery(record),
