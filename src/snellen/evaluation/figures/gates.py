@@ -93,7 +93,7 @@ def figure_gates(seen: Sequence[Gates]) -> Figure:
             place.set_axis_off()
         for place, (words, values) in zip(line, row.maps.items(), strict=False):
             limits = {} if words == "map" else {"vmin": lowest, "vmax": max(highest, lowest + 1e-6)}
-            place.imshow(values, cmap="gray", interpolation="none", aspect="auto", **limits)
+            place.imshow(values, cmap="gray", interpolation="nearest", aspect="auto", **limits)
             spread = "" if words == "map" else f"\n{float(values.min()):.2f} to {float(values.max()):.2f}"
             size = f", {values.shape[1]} x {values.shape[0]}" if words == "map" else ""
             place.set_title(

@@ -205,6 +205,6 @@ def maps_in_rows(rows: Sequence[Row]) -> Figure:
         lowest = -largest if min(float(values.min()) for _, values in row) < 0 else 0.0
         for place, (words, values) in zip(line, row, strict=True):
             place.set_axis_off()
-            place.imshow(values, cmap="gray", vmin=lowest, vmax=largest, interpolation="none", aspect="auto")
+            place.imshow(values, cmap="gray", vmin=lowest, vmax=largest, interpolation="nearest", aspect="auto")
             place.set_title(words, fontsize=FONT_SIZE - 1, color=INK, loc="left", parse_math=False, pad=3)
     return figure
