@@ -1,7 +1,7 @@
 """What the C library does with memory that was given back.
 
 A training step on the CPU asks for the same large blocks as the one before. By default glibc maps each of them from the system
-and returns it at once, so every step pays for touching fresh pages: here a third of the step's time. `keep_freed_memory` makes
+and returns it at once, so every step pays for touching fresh pages. `keep_freed_memory` makes
 it keep them.
 """
 

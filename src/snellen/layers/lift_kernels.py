@@ -320,14 +320,12 @@ def down(x, last, pile, spatial, point, scale, squared, squares, y, start, stop)
     inner = (pile, TURN) if last else (0, 0)
     turned = np.empty((inner[0], inner[1], height, width), np.float32)
     sums = np.empty((inner[0], inner[1], h2, w2), np.float32)
-    before = pile
-    work = _buffers(height, width, r, before)
+    work = _buffers(height, width, r, pile)
     for piece in range(start, stop):
         image, c0 = piece // groups * pile, piece % groups * TURN
         planes, count = min(pile, x.shape[0] - image), min(TURN, channels - c0)
-        if planes != before:  # what lies behind the planes must be zero
-            before = planes
-            work = _buffers(height, width, r, before)
+        if planes < pile:  # the last images: what lies behind their planes must be zero
+            work = _buffers(height, width, r, planes)
         if last:
             _turn_in(x, image, planes, c0, count, turned)
         for c in range(count):
@@ -358,14 +356,12 @@ def down_backward(  # type: ignore[no-untyped-def]
     turned = np.empty((inner[0], inner[1], height, width), np.float32)
     sums = np.empty((inner[0], inner[1], h2, w2), np.float32)
     unused = np.zeros((3, 2))
-    before = pile
-    work = _buffers(height, width, r, before)
+    work = _buffers(height, width, r, pile)
     for piece in range(start, stop):
         image, c0 = piece // groups * pile, piece % groups * TURN
         planes, count = min(pile, x.shape[0] - image), min(TURN, channels - c0)
-        if planes != before:  # what lies behind the planes must be zero
-            before = planes
-            work = _buffers(height, width, r, before)
+        if planes < pile:  # the last images: what lies behind their planes must be zero
+            work = _buffers(height, width, r, planes)
         if last:
             _turn_in(x, image, planes, c0, count, turned)
             _turn_in(g, image, planes, c0, count, sums)
