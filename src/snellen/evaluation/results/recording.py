@@ -29,6 +29,8 @@ METRICS = {
     "pixel_accuracy": ("pixel accuracy", "%", 100),
     "checkerboard.fixed": ("fixed 2x2 pattern in the logits", "% of energy", 100),
     "checkerboard.modulated": ("modulated 2x2 pattern in the logits", "%", 100),
+    "checkerboard.answers.fixed": ("fixed 2x2 pattern in the pictures", "% of energy", 100),
+    "checkerboard.answers.modulated": ("modulated 2x2 pattern in the pictures", "%", 100),
     "psnr": ("PSNR", "dB", 1),
     "gain": ("PSNR above bicubic", "dB", 1),
     # Of a keypoint model joined with a denoiser, against the same model without it on the same images; of the hardest tenth
