@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+import processes
 from snellen.layers import LiftDown2d, LiftDown3d, auxiliary_losses
 from snellen.layers.lift_pool import REGULARISER_WEIGHTS
 
@@ -204,7 +205,8 @@ def test_two_processes_are_one_batch(tmp_path):
     """The regularisers' gradient of both halves, averaged, is that of the whole batch."""
     with mp.Manager() as manager:
         results = manager.dict()
-        mp.spawn(train_on_a_part, args=(tmp_path / "rendezvous", results), nprocs=2)
+        arguments = (tmp_path / "rendezvous", results)
+        mp.start_processes(train_on_a_part, arguments, nprocs=2, start_method=processes.SERVER.get_start_method())
         parts = [results[0], results[1]]
     for first, second, whole in zip(*parts, gradients(Twice(), images()), strict=True):
         torch.testing.assert_close(first, second)

@@ -1,7 +1,6 @@
 """A run is its seed: repeated, killed or interrupted and resumed, it ends in the very same bytes.
 
-Real processes where something gets killed, and one to compare with this one. Each costs some seconds of imports, so there
-are few of them.
+Processes of their own where something gets killed, and one to compare with this one.
 """
 
 import csv
@@ -9,14 +8,13 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from processes import Command
 from snellen import api
 from snellen.cli import main
 from snellen.training.tasks.keypoints import KeypointTask
@@ -25,21 +23,8 @@ from tiny import write_discs, write_recipe
 STEPS = 40
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "snellen.cli", "train", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def finish(process):
-    """Output of a process that should succeed."""
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
-    return output
+def start(runs, name, *arguments):
+    return Command("train", *arguments, "--name", name, output=runs.parent / f"{name}.log")
 
 
 def weights(run):
@@ -68,19 +53,19 @@ def world(tmp_path_factory):
 def stop_midway(recipe, run, chance, with_signal, *arguments):
     """Start a run and send it a signal at a random moment after its first checkpoint; its output."""
     for attempt in range(4):
-        process = start(recipe, "--name", f"{run.name}-{attempt}", *arguments)
+        process = start(run.parent, f"{run.name}-{attempt}", recipe, *arguments)
         folder = run.with_name(f"{run.name}-{attempt}")
         last, seen, wanted = folder / "checkpoints" / "last.ckpt", set(), chance.randint(1, 8)
-        while process.poll() is None and len(seen) < wanted:
+        while process.running and len(seen) < wanted:
             if last.exists():
                 seen.add(last.stat().st_mtime_ns)
             time.sleep(0.002)
         time.sleep(chance.uniform(0, 0.1))  # between two checkpoints, or while one is written
-        process.send_signal(with_signal)
-        output = process.communicate(timeout=60)[0]
+        process.signal(with_signal)
+        status, output = process.end()
         if not (folder / "model.json").exists():
             assert last.exists(), output
-            return folder, process.returncode, output
+            return folder, status, output
     pytest.fail("the run finished every time before it could be stopped; give it more steps")
 
 
@@ -101,7 +86,8 @@ def assert_resumes_to(reference, run, capsys):
 
 def test_the_same_seed_gives_the_same_bytes(world):
     recipe, runs = world
-    finish(start(recipe, "--name", "again"))  # in another process
+    status, output = start(runs, "again", recipe).end()  # in another process
+    assert status == 0, output
     assert weights(runs / "reference") == weights(runs / "again")
     assert metrics(runs / "reference") == metrics(runs / "again")
     assert [int(row["step"]) for row in metrics(runs / "reference")] == list(range(4, STEPS + 1, 4))

@@ -52,8 +52,6 @@ def draw_map(box: Box, canvas: tuple[int, int], augment: AugmentConfig, rng: Gen
 
 def photometric(image: Float[Tensor, "c h w"], augment: AugmentConfig, rng: Generator) -> Float[Tensor, "c h w"]:
     """Coarseness, blur, brightness, contrast, noise and the black rectangle on a canvas in 0..255."""
-    from torchvision.transforms.v2 import functional as tv
-
     coarse, blur, cover = rng.uniform(size=3)
     factor, sigma = rng.uniform(*augment.coarse), rng.uniform(*augment.blur)
     up_brightness, up_contrast, level = rng.uniform(-1, 1, size=3)
@@ -63,8 +61,12 @@ def photometric(image: Float[Tensor, "c h w"], augment: AugmentConfig, rng: Gene
         image = F.interpolate(image[None], small, mode="bilinear", antialias=True, align_corners=False)
         image = F.interpolate(image, size, mode="bilinear", align_corners=False)[0]
     if blur < augment.blur_probability:
+        from torchvision.transforms.v2 import functional as tv  # seconds, which a mere evaluation need not wait
+
         image = tv.gaussian_blur(image, 2 * int(np.ceil(2 * sigma)) + 1, sigma)
     if augment.brightness or augment.contrast:
+        from torchvision.transforms.v2 import functional as tv
+
         image = tv.adjust_brightness(image / 255, 1 + up_brightness * augment.brightness)
         image = tv.adjust_contrast(image, 1 + up_contrast * augment.contrast) * 255
     if augment.noise:
