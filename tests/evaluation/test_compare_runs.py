@@ -13,6 +13,7 @@ import pytest
 from snellen import api
 from snellen.cli import main
 from snellen.config import ConfigError, to_dict
+from snellen.evaluation.compare import comparison
 from snellen.evaluation.compare import runs as compare_runs
 from snellen.evaluation.compare.plan import Plan, grid, row_of
 from snellen.evaluation.compare.runs import estimate, run_plan, unfinished
@@ -136,6 +137,25 @@ def test_finished_runs_are_compared_without_their_recipe(reference, tmp_path, ca
     page = (tmp_path / "pair" / "comparison.html").read_text()
     assert found["gains"][0]["sentence"] in page
     assert not re.search(r"(src|href)=.http", page)
+
+
+def test_training_times_are_compared_by_steps_timed_side_by_side(reference, monkeypatch):
+    """Not by how long the trainings took, which tells what else the machine did."""
+    runs = [reference[0] / "runs" / name for name in ("max-seed0", "avg-seed0")]
+    found = api.compare_runs(*runs)
+    first, second = (row["step_milliseconds"] for row in found["rows"])
+    assert first > 0
+    assert found["gains"][0]["time_ratio"] == pytest.approx(second / first)
+    assert [row["steps"] for row in found["rows"]] == [30, 30]
+
+    def gone(_):
+        raise OSError("no such folder")
+
+    monkeypatch.setattr(comparison, "prepare", gone)
+    found = api.compare_runs(*runs)
+    assert [row["step_milliseconds"] for row in found["rows"]] == [None, None]
+    assert found["gains"][0]["time_ratio"] is None
+    assert "training time" not in found["gains"][0]["sentence"]
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_row(reference, capsys):

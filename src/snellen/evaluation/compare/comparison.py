@@ -1,6 +1,7 @@
 """Runs beside each other: what each achieves and costs, what is better than the first one, and how sure that is."""
 
 import json
+import logging
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snellen.config import ConfigError, to_dict
+from snellen.config import ConfigError, RunConfig, to_dict
 from snellen.evaluation.compare.pairs import paired_outcomes
 from snellen.evaluation.compare.sentences import comparison_in_words, gain_sentence
 from snellen.evaluation.compare.statistics import LEAST_SEEDS, Side, holm, paired_difference
@@ -19,6 +20,8 @@ from snellen.evaluation.costs import macs, milliseconds
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.history import read_history
 from snellen.inference import load
+from snellen.training.jobs import prepare
+from snellen.training.pace import steps_in_turn
 from snellen.training.runs import RunFolder, write_atomically
 
 __all__ = ["Comparison", "Gain", "Group", "RowResult", "compare_groups"]
@@ -26,6 +29,8 @@ __all__ = ["Comparison", "Gain", "Group", "RowResult", "compare_groups"]
 _FORMAT = "snellen-comparison/1"
 #: Rounds of the measurement of times.
 ROUNDS = 10
+#: Training steps of each row that are timed.
+STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ class RowResult:
         macs: multiply-adds of one canvas; None for a network that takes something else, as below.
         canvas: its (height, width).
         milliseconds: of the network on one canvas, measured side by side with the other rows.
-        train_seconds: mean over seeds; None where a run does not say, as below.
+        step_milliseconds: of a training step, measured side by side with the other rows; None where the data are not at hand.
+        steps: of its training.
+        train_seconds: mean over seeds, as it was; None where a run does not say, as below.
         peak_memory_mb: the most of its trainings.
     """
 
@@ -78,6 +85,8 @@ class RowResult:
     macs: int | None
     canvas: list[int]
     milliseconds: float | None
+    step_milliseconds: float | None
+    steps: int
     train_seconds: float | None
     peak_memory_mb: float | None
 
@@ -107,7 +116,7 @@ class Gain:
         trainings: pairs of trainings.
         seeds: that both were trained from; empty where trainings of different seeds had to be paired.
         over: "images" (or what else was scored), or "images and seeds": the chances that interval and p account for.
-        time_ratio: training seconds of the row over those of the first; None where they are not known.
+        time_ratio: steps by time of a step, over those of the first row; None where a step could not be measured.
         sentence: all that in words.
     """
 
@@ -225,8 +234,10 @@ def _rows(groups: Sequence[Group], sides: Mapping[tuple[str, int], Side], first:
     loaded: list[Any] = [load(next(iter(g.runs.values())).path) for g in groups]
     canvases = [(int(m.card["canvas"][0]), int(m.card["canvas"][1])) for m in loaded]
     work, times = _network_costs(loaded, canvases)
+    configs = [next(iter(g.runs.values())).config() for g in groups]
+    steps = _step_times(configs)
     rows = []
-    for group, model, canvas, macs_of_one, ms in zip(groups, loaded, canvases, work, times, strict=True):
+    for i, group in enumerate(groups):
         infos = [run.info() for run in group.runs.values()]
         seconds = [i["train_seconds"] for i in infos if "train_seconds" in i]
         memory = [i["peak_memory_mb"] for i in infos if "peak_memory_mb" in i]
@@ -239,8 +250,9 @@ def _rows(groups: Sequence[Group], sides: Mapping[tuple[str, int], Side], first:
                 name=group.name, settings=dict(group.settings), command=group.command, seeds=list(group.runs),
                 runs=[str(run.path) for run in group.runs.values()],
                 values=[first.factor * float(sides[group.name, seed].scores()[0, 0]) for seed in group.runs],
-                curves=curves, parameters=int(model.card["parameters"]),
-                macs=macs_of_one, canvas=list(canvas), milliseconds=ms,
+                curves=curves, parameters=int(loaded[i].card["parameters"]),
+                macs=work[i], canvas=list(canvases[i]), milliseconds=times[i],
+                step_milliseconds=steps[i], steps=configs[i].train.steps,
                 train_seconds=statistics.fmean(seconds) if len(seconds) == len(infos) else None,
                 peak_memory_mb=max(memory) if len(memory) == len(infos) else None,
             )
@@ -271,6 +283,35 @@ def _network_costs(
     return work, times
 
 
+def _step_times(configs: Sequence[RunConfig]) -> list[float | None]:
+    """Milliseconds of a training step of each configuration, measured in turn; None where it cannot be prepared any more.
+
+    Rows that are one training scored in several ways are measured once.
+    """
+    places: dict[str, list[int]] = {}
+    for i, config in enumerate(configs):
+        places.setdefault(str(Path(config.out) / config.run_name), []).append(i)
+    jobs, prepared = [], []
+    log = logging.getLogger("snellen")
+    level = log.level
+    log.setLevel(logging.ERROR)  # what the data have to say was said when the rows were trained
+    try:
+        for indices in places.values():
+            try:
+                job = prepare(configs[indices[0]])
+            except (ValueError, OSError, ImportError, RuntimeError):
+                continue  # finished runs are compared without their data too
+            jobs.append((job.task, job.train_set))
+            prepared.append(indices)
+    finally:
+        log.setLevel(level)
+    times: list[float | None] = [None] * len(configs)
+    for indices, seconds in zip(prepared, steps_in_turn(jobs, STEPS), strict=True):
+        for i in indices:
+            times[i] = 1000 * seconds
+    return times
+
+
 def _gain(
     base: RowResult,
     row: RowResult,
@@ -283,7 +324,9 @@ def _gain(
     found = paired_difference(ours, theirs)
     sign = first.factor * (1 if first.better == "max" else -1)
     low, high = sorted(sign * bound for bound in found.interval)
-    ratio = row.train_seconds / base.train_seconds if row.train_seconds and base.train_seconds else None
+    ratio = None
+    if row.step_milliseconds is not None and base.step_milliseconds is not None:
+        ratio = row.steps * row.step_milliseconds / (base.steps * base.step_milliseconds)
     return Gain(
         row=row.name, against=base.name, gain=sign * found.difference + 0.0, interval=[low + 0.0, high + 0.0], p=found.p,
         p_adjusted=found.p, images=found.images, seeds=[one for one, other in pairs if one == other],

@@ -58,7 +58,7 @@ def gain_sentence(
         p_adjusted: for the number of comparisons.
         unit: of the gain.
         count: how many comparisons there are.
-        time_ratio: of the training times.
+        time_ratio: of the training times, by steps timed side by side.
 
     >>> gain_sentence("lift", "max", 0.31, (0.05, 0.58), 0.02, unit="%", time_ratio=1.4)
     'lift beats max by 0.31 points, 95 % interval 0.05 to 0.58, at 1.4x the training time.'
@@ -97,6 +97,7 @@ def comparison_in_words(comparison: "Comparison") -> str:
         spread = f" ± {amount(r.spread)}" if r.spread is not None else ""
         work = "" if r.macs is None else f"{r.macs / 1e6:>9,.1f} MMAC  "
         work += "" if r.milliseconds is None else f"{r.milliseconds:>8.2f} ms  "
+        work += "" if r.step_milliseconds is None else f"{r.step_milliseconds:>8.1f} ms a step  "
         lines.append(
             f"  {r.name:<{width}}  {amount(r.mean) + spread:<15}  {r.parameters:>11,} parameters  {work}"
             f"trained in {duration(r.train_seconds)}"

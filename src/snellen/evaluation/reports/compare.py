@@ -152,7 +152,10 @@ def _cost_row(row: RowResult, base: RowResult) -> dict[str, str]:
         "milliseconds": "not known"
         if row.milliseconds is None
         else amount(row.milliseconds) + ratio(row.milliseconds, base.milliseconds),
-        "train": duration(row.train_seconds) + ratio(row.train_seconds, base.train_seconds),
+        "step": "not known"
+        if row.step_milliseconds is None
+        else amount(row.step_milliseconds) + ratio(row.step_milliseconds, base.step_milliseconds),
+        "train": duration(row.train_seconds),
         "memory": "not known" if row.peak_memory_mb is None else f"{row.peak_memory_mb:,.0f}",
     }
 
