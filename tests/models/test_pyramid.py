@@ -50,14 +50,18 @@ class TestFPN(ModelContract):
         return stirred(create_model("fpn", backbone="timm:test_convnext", features=16, stride=1, norm="none"))
 
 
-class TestUNetOnThePapersTrunk(ModelContract):
-    def make(self):
-        return create_model("rcn5", aggregate="unet", width=0.5, norm="batch")
-
-
-class TestFPNOnThePapersTrunk(ModelContract):
-    def make(self):
-        return create_model("rcn68", aggregate="fpn", width=0.25, keypoints=5, branches=4)
+@pytest.mark.parametrize("aggregate", ["unet", "fpn"])
+def test_on_the_papers_trunk(aggregate):
+    """Every aggregate's contract is kept above, and the trunk's in test_rcn.py: here they meet."""
+    torch.manual_seed(0)
+    model = create_model("rcn5", aggregate=aggregate, width=0.25, branches=4, norm="batch")
+    x = torch.rand(2, 1, 51, 48) * 255
+    logits = model.train()(x).logits
+    assert logits.shape == (2, 5, 51, 48)
+    (logits * torch.randn(logits.shape)).sum().backward()
+    nonzero_gradients(model)
+    model.eval()
+    torch.testing.assert_close(model(x[:1]).logits, model(x).logits[:1], rtol=1e-4, atol=1e-4)
 
 
 # --- what the aggregates compute
@@ -192,7 +196,7 @@ def test_masked_maps_do_not_matter(aggregate):
     choices = {"backbone": "timm:test_resnet", "features": 8, "aggregate": aggregate}
     whole, x = create_model("rcn", **choices).eval(), torch.rand(2, 1, 64, 64) * 255
     assert seen(whole, None) == "1111"
-    for mask in ("1000", "0100", "1100", "0010", "0001", "0011", "0111", "1001"):
+    for mask in ("1000", "0100", "0011", "1001"):
         assert seen(whole, mask) == mask
         model = stirred(create_model("rcn", branch_mask=mask, **choices))
         model.train()(x).logits.square().sum().backward()

@@ -156,8 +156,7 @@ def cifar_resnet18(classes: int, channels: int = 3, *, width: float = 1.0) -> nn
     from timm.models.resnet import BasicBlock, ResNet
 
     widths = tuple(scaled(c, width) for c in (64, 128, 256, 512))
-    # timm's annotation of the block means its instances.
-    net: nn.Module = ResNet(BasicBlock, (2, 2, 2, 2), num_classes=classes, in_chans=channels, channels=widths)  # type: ignore[arg-type]
+    net: nn.Module = ResNet(BasicBlock, (2, 2, 2, 2), num_classes=classes, in_chans=channels, channels=widths)
     net.conv1 = _stem(channels, 64)
     net.maxpool = nn.Identity()
     return net

@@ -41,7 +41,8 @@ def results_page(records: list[Record], not_run: str = "", ideas: str = "") -> s
         "",
         "Generated from `results/*.json` by `make results`; do not edit. Values are means over seeds with their sample",
         "standard deviation, and the 95 % interval of the mean by Student's t over seeds; of a single run the interval is over",
-        "its images or repetitions, where there is one. Normalisers are always named.",
+        "its images or repetitions, where there is one. Normalisers are always named. Training times are as they were, with",
+        "pauses and whatever else the machine did: compare costs by the tables of speed and by a comparison's report.",
         "",
     ]
     if ideas:
