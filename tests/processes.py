@@ -17,6 +17,7 @@ def _command(arguments: list[str], output: Path) -> None:
     with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    multiprocessing.set_start_method(None, force=True)  # data workers start as in any process, and die with it
     torch.set_num_threads(1)  # as conftest.py has it
     sys.exit(main(arguments))
 
