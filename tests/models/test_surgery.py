@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from contracts import LayerContract
+from snellen.evaluation.costs import macs
 from snellen.models.halving import Halved
 from snellen.models.pooling import POOLS, LowBand, make_pool
 from snellen.models.surgery import replace_pooling
@@ -154,6 +155,14 @@ def test_the_table_counts_parameters_and_multiplications(capsys):
     assert "layer2.0.downsample.0" in shown
 
 
+def test_lifts_multiplications_are_counted():
+    """lift.md 6: 12 n at K = 5 for a map of n numbers, whatever form computes it."""
+    model = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.MaxPool2d(2))
+    surgery = replace_pooling(model, "lift", example=torch.zeros(1, 3, 64, 64), verbose=False)
+    assert surgery.macs[1] - surgery.macs[0] == 12 * 64 * 64 * 64
+    assert macs(model, 3, (64, 64)) == surgery.macs[1]
+
+
 def test_lift_starts_as_the_average_learns_and_takes_its_options():
     model, other, x = net("resnet18"), net("resnet18"), torch.rand(2, 3, 40, 56)
     replace_pooling(other, "avg", verbose=False)
@@ -190,7 +199,38 @@ def test_a_module_of_two_names_is_replaced_at_both():
     assert model[2] is pool
 
 
+class OnePoolTwice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.pool = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 3), nn.MaxPool2d(2)
+
+    def forward(self, x):
+        return self.pool(self.second(self.pool(self.first(x))))
+
+
+def test_a_pooling_called_for_maps_of_different_widths():
+    model, x = OnePoolTwice(), torch.rand(1, 3, 32, 32)
+    before = model(x)
+    with pytest.raises(ValueError, match=r"nothing in OnePoolTwice.*8 and 16 channels; give each call a module"):
+        replace_pooling(model, "lift", example=x, verbose=False)
+    assert torch.equal(model(x), before)
+    replace_pooling(model, "avg", example=x, verbose=False)  # which does not care
+    assert isinstance(model.pool.pool, nn.AvgPool2d)
+
+
+def test_a_network_is_changed_as_a_whole_or_not_at_all():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, 2), nn.Conv2d(8, 12, 3, 2))
+    with pytest.raises(ValueError, match="groups=8 does not divide 12 channels"):
+        replace_pooling(model, "lift", groups=8, verbose=False)
+    assert not any(isinstance(m, Halved) for m in model.modules())
+    assert [m.stride for m in model] == [(1, 1), (2, 2), (2, 2)]
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match="where='shortcutt' matches nothing; give kinds of max"):
+        replace_pooling(nn.Sequential(nn.MaxPool2d(2)), "avg", ["max", "shortcutt"], verbose=False)
+    with pytest.raises(ValueError, match="Conv1d, MaxPool1d are of sequences or volumes"):
+        replace_pooling(nn.Sequential(nn.Conv1d(3, 4, 3, stride=2), nn.MaxPool1d(2)), "avg", verbose=False)
     with pytest.raises(ValueError, match=r"nothing in Sequential.*0 \(max\)"):
         replace_pooling(nn.Sequential(nn.MaxPool2d(2)), "avg", ["conv"], verbose=False)
     with pytest.raises(ValueError, match="returns indices"):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from snellen.models.foreign import multiply_adds
 
 __all__ = ["macs", "milliseconds"]
 
@@ -16,12 +17,11 @@ WARM_ROUNDS = 2
 def macs(model: nn.Module, channels: int, canvas: tuple[int, int]) -> int:
     """Multiply-adds of one canvas (height, width) through a model.
 
-    Half of what torch.utils.flop_counter counts: convolutions and matrix products. The model is left in evaluation mode.
+    See `multiply_adds` of models/foreign.py. The model is left in evaluation mode.
     """
     image = torch.zeros(1, channels, *canvas, device=next(model.parameters()).device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(image)
-    return int(counter.get_total_flops()) // 2
+    with torch.no_grad():
+        return multiply_adds(lambda: model.eval()(image))
 
 
 def milliseconds(models: Sequence[nn.Module], images: Sequence[Tensor], *, rounds: int = 20) -> list[list[float]]:

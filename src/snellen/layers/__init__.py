@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snellen.layers.auxiliary import auxiliary_losses
     from snellen.layers.contrast import LocalContrastNorm
-    from snellen.layers.lift import Bands, lift_down, lift_up
+    from snellen.layers.lift import Bands, LiftWeights, NetWeights, lift_down, lift_up
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
     from snellen.layers.recalibrate import MultiScaleRecalibration, multi_scale_recalibrate
@@ -30,8 +30,10 @@ __all__ = [
     "LiftUp1d",
     "LiftUp2d",
     "LiftUp3d",
+    "LiftWeights",
     "LocalContrastNorm",
     "MultiScaleRecalibration",
+    "NetWeights",
     "ZoomGrid",
     "auxiliary_losses",
     "follow_saliency",
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Bands", "lift_down", "lift_up"), "lift"),
+    **dict.fromkeys(("Bands", "LiftWeights", "NetWeights", "lift_down", "lift_up"), "lift"),
     **dict.fromkeys(("LiftDown1d", "LiftDown2d", "LiftDown3d"), "lift_pool"),
     **dict.fromkeys(("LiftUp1d", "LiftUp2d", "LiftUp3d"), "lift_unpool"),
     "LocalContrastNorm": "contrast",

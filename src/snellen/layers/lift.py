@@ -15,8 +15,9 @@ How this differs: a side may be odd (lift.md 2.3: nothing is published). These a
 quicker on CPUs and keeps nothing for the backward pass but its input.
 """
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
+from snellen.layers.lift_checks import (
+    MEMORIES,
+    PADDINGS,
+    check_bands,
+    check_choices,
+    check_map,
+    check_memory,
+    check_weights,
+)
 from snellen.layers.lift_compiled import graph_suits, summed_in_graph
 from snellen.layers.lift_memory import Plan, recomputed_down, recomputed_up
 from snellen.layers.lift_plain import LiftWeights, NetWeights, lift, lift_net, plain_down, plain_up, unlift
@@ -39,10 +49,25 @@ __all__ = [
     "lift_down",
     "lift_net",
     "lift_up",
+    "plain_operations",
     "unlift",
 ]
 
 Memory = Literal["recompute", "autograd"]
+
+#: Whether plain operations are used wherever they can be (`plain_operations`).
+_plain = False
+
+
+@contextlib.contextmanager
+def plain_operations() -> Iterator[None]:
+    """Lift by torch's own operations, which a counter of multiply-adds sees; for counting, not for speed."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
 
 
 @dataclass(frozen=True)
@@ -119,13 +144,17 @@ def lift_down(
         All bands, in the wider dtype of map and weights, under autocast too: the inverse stays exact.
 
     Raises:
-        ValueError: for a side of 0, or of 1 with ceil_mode=False.
+        ValueError: for a side of 0, or of 1 with ceil_mode=False; for maps, weights and choices that do not fit.
 
+    >>> from snellen.layers import LiftWeights, NetWeights, lift_down
     >>> net = NetWeights(torch.randn(8, 5), torch.randn(8, 1))
     >>> bands = lift_down(torch.zeros(2, 8, 9, 7), [LiftWeights(net, net)])
     >>> bands["LH"].shape, bands.size
     (torch.Size([2, 8, 5, 4]), (9, 7))
     """
+    check_map(x)
+    check_weights(weights, x.ndim - 2, x.shape[1])
+    check_choices(padding=(padding, PADDINGS), memory=(memory, MEMORIES))
     tensors, _ = down(x, weights, padding, ceil_mode, memory, scale=None, squares=False)
     return Bands(dict(zip(band_names(x.ndim - 2), tensors, strict=True)), tuple(x.shape[2:]))
 
@@ -142,20 +171,20 @@ def lift_up(
         memory: see `lift_down`; "recompute" keeps the bands.
 
     Raises:
-        ValueError: where bands are missing, or of sizes that do not belong together.
+        ValueError: where bands are missing, of sizes that do not belong together, or of other channels than the weights.
 
+    >>> from snellen.layers import LiftWeights, NetWeights, lift_down, lift_up
     >>> net = NetWeights(torch.randn(8, 5), torch.randn(8, 1))
     >>> x = torch.randn(2, 8, 9, 7)
     >>> bool((lift_up(lift_down(x, [LiftWeights(net, net)]), [LiftWeights(net, net)]) - x).abs().max() < 1e-5)
     True
     """
+    check_bands(bands)
     names = band_names(len(bands.size))
-    missing = [name for name in names if name not in bands.tensors]
-    if missing:
-        raise ValueError(f"band {missing[0]} is missing; the inverse needs all of {', '.join(names)}")
+    check_bands(bands, names, weights[0].predict.spatial.shape[0] if len(weights) else None)
     tensors = [bands[name] for name in names]
-    if any(t.shape != tensors[0].shape for t in tensors):
-        raise ValueError(f"bands are of shapes {[tuple(t.shape) for t in tensors]}; they all have to be of one")
+    check_weights(weights, len(bands.size), tensors[0].shape[1])
+    check_choices(padding=(padding, PADDINGS), memory=(memory, MEMORIES))
     return up(tensors, bands.size, weights, padding, memory)
 
 
@@ -179,6 +208,7 @@ def down(
             f"{'at least 1' if ceil_mode else 'at least 2, or ceil_mode=True'}"
         )
     dtype = torch.promote_types(x.dtype, weights[0].predict.spatial.dtype)
+    check_memory(memory, dtype)
     by_hand = _by_hand(weights, dtype, padding, memory)
     compiling = torch.compiler.is_compiling()
     if by_hand and compiling and scale is not None and graph_suits(x, flat := _flat(weights)):
@@ -217,6 +247,7 @@ def up(
     dtype = weights[0].predict.spatial.dtype
     for band in bands:
         dtype = torch.promote_types(dtype, band.dtype)
+    check_memory(memory, dtype)
     if _by_hand(weights, dtype, padding, memory) and not torch.compiler.is_compiling():
         plan = Plan(
             covered,
@@ -239,6 +270,7 @@ def _by_hand(weights: Sequence[LiftWeights], dtype: torch.dtype, padding: str, m
     nets = [net for pair in weights for net in pair]
     return (
         memory != "autograd"
+        and not _plain
         and padding == "zeros"
         and dtype in (torch.float32, torch.float64)
         and all(

@@ -59,7 +59,11 @@ def lift_net(x: Float[Tensor, "b c *size"], dim: int, weights: NetWeights, paddi
     convolve = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
     (c, k), at_axis = weights.spatial.shape, [int(i == axis) for i in range(axes)]
     widths = [i * (k // 2) for i in at_axis]
-    if padding != "zeros":
+    if padding == "circular" and k // 2 > x.shape[dim]:
+        # Further round than F.pad goes.
+        around = torch.arange(-(k // 2), x.shape[dim] + k // 2, device=x.device) % x.shape[dim]
+        x, widths = x.index_select(dim, around), [0] * axes
+    elif padding != "zeros":
         x = F.pad(x, [width for i in reversed(widths) for width in (i, i)], mode=padding)
         widths = [0] * axes
     kernel = weights.spatial.view(c, 1, *(k if i else 1 for i in at_axis))

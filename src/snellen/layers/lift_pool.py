@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from snellen.layers.auxiliary import AuxiliarySink
 from snellen.layers.lift import Bands, LiftWeights, Memory, NetWeights, band_names, down
+from snellen.layers.lift_checks import MEMORIES, PADDINGS, check_choices, check_map, whole
 
 __all__ = [
     "REGULARISER_WEIGHTS",
@@ -106,7 +107,8 @@ class LiftDown(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        groups = channels if groups is None else groups
+        channels, kernel_size = whole("channels", channels), whole("kernel_size", kernel_size)
+        groups = channels if groups is None else whole("groups", groups)
         names = ("sum", "all", *band_names(self.dims))
         _require(channels >= 1, f"channels={channels} is not possible; give at least 1")
         _require(
@@ -118,16 +120,17 @@ class LiftDown(nn.Module):
             f"groups={groups} does not divide {channels} channels; give {channels} (depthwise), 1 (dense) or a divisor",
         )
         _require(
-            all(name in names[2:] for name in output) if isinstance(output, tuple) else output in names,
+            bool(output) and all(name in names[2:] for name in output)
+            if isinstance(output, tuple)
+            else output in names,
             f"output={output!r} is not known; give one of {', '.join(names)}, or a tuple of band names",
         )
-        for name, value, known in (
-            ("padding", padding, ("zeros", "replicate", "circular")),
-            ("reduction", reduction, ("mean_square", "norm")),
-            ("memory", memory, (None, "recompute", "autograd")),
-            ("stride", stride, (1, 2)),
-        ):
-            _require(value in known, f"{name}={value!r} is not known; give one of {', '.join(map(repr, known))}")
+        check_choices(
+            padding=(padding, PADDINGS),
+            reduction=(reduction, ("mean_square", "norm")),
+            memory=(memory, MEMORIES),
+            stride=(stride, (1, 2)),
+        )
         _require(stride == 2 or output == "sum", f"output={output!r} does not exist with stride=1; give output='sum'")
         plain = {"groups": groups != channels, "bias": bias, "padding": padding != "zeros"}
         _require(
@@ -179,6 +182,8 @@ class LiftDown(nn.Module):
                 f"a map of shape {tuple(x.shape)} does not fit {type(self).__name__}({self.channels}); "
                 f"it takes (batch, {self.channels}, {', '.join('DHW'[-self.dims :])})"
             )
+        if self.stride == 2:
+            check_map(x)
 
     def _down(self, x: Tensor, scale: float | None) -> list[Tensor]:
         self._check(x)
@@ -241,7 +246,8 @@ class LiftDown2d(LiftDown):
         ceil_mode: an odd side: True repeats the last sample (size rounded up, invertible), False drops it (rounded
             down, as `MaxPool2d` does by default; `LiftUp2d` then repeats its neighbour).
         reduction: of the regularisers that `auxiliary_losses` collects: "mean_square" or "norm".
-        memory: "recompute" (needs the defaults of groups, bias and padding), "autograd", or None to choose.
+        memory: "recompute" (needs the defaults of groups, bias and padding, and weights of float32 or float64),
+            "autograd", or None to choose.
         device: of the weights.
         dtype: of the weights.
 

@@ -10,7 +10,8 @@ with a 3x3 convolution.
 
 from torch import Tensor, nn
 
-from snellen.layers.lift import Bands, lift_up
+from snellen.layers.lift import Bands, band_names, lift_up
+from snellen.layers.lift_checks import check_bands
 from snellen.layers.lift_pool import LiftDown
 
 __all__ = ["LiftUp1d", "LiftUp2d", "LiftUp3d"]
@@ -34,6 +35,11 @@ class _LiftUp(nn.Module):
     def forward(self, bands: Bands, low: Tensor | None = None) -> Tensor:
         """The map (b, c, *bands.size); `low` takes the place of the lowest band, all approximations."""
         layer = self.tied[0]
+        check_bands(bands, band_names(self.dims), layer.channels)
+        if len(bands.size) != self.dims:
+            raise ValueError(
+                f"{type(self).__name__} takes bands of a map with {self.dims} sides, not {len(bands.size)}"
+            )
         if low is not None:
             bands = bands.replace(**{"L" * self.dims: low})
         return lift_up(bands, layer.weights(), padding=layer.padding, memory=layer.memory)
@@ -59,7 +65,8 @@ class LiftUp2d(_LiftUp):
         down: the encoder's layer. It is referred to, not copied, and not a child of this one.
 
     Raises:
-        ValueError: for a layer of other dimensions; in `forward`, where `low` is not of the band's shape.
+        ValueError: for a layer of other dimensions; in `forward`, for what are not all bands of a map that the layer could
+            have lifted, and where `low` is not of the band's shape.
 
     >>> import torch
     >>> from snellen.layers import LiftDown2d

@@ -1,13 +1,24 @@
 """What surgery on somebody else's network needs: an example, its costs, and putting a module in another's place."""
 
-from collections.abc import Sequence
+import fnmatch
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["count_macs", "count_parameters", "example_of", "put_in_place", "run_once"]
+from snellen.layers.lift import plain_operations
+
+__all__ = [
+    "check_patterns",
+    "count_macs",
+    "count_parameters",
+    "example_of",
+    "multiply_adds",
+    "put_in_place",
+    "run_once",
+]
 
 
 def put_in_place(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -60,8 +71,26 @@ def run_once(model: nn.Module, image: Tensor, hooks: Sequence[RemovableHandle] =
 def count_macs(model: nn.Module, image: Tensor) -> int | None:
     """Multiply-adds of the image; None where the network does not take it."""
     try:
-        with FlopCounterMode(display=False) as counter:
-            run_once(model, image)
+        return multiply_adds(lambda: run_once(model, image))
     except ValueError:
         return None  # the network wants another input: the exchange itself needs none
+
+
+def multiply_adds(run: Callable[[], object]) -> int:
+    """Multiply-adds of what `run` does: half of what torch.utils.flop_counter counts, convolutions and matrix products."""
+    # The quick forms of the layers are no convolutions to the counter.
+    with plain_operations(), FlopCounterMode(display=False) as counter:
+        run()
     return int(counter.get_total_flops()) // 2
+
+
+def check_patterns(where: object, kinds: Sequence[str], names: Sequence[str]) -> None:
+    """ValueError for an entry of `where` that is no kind and matches no name: most likely it is misspelt."""
+    if where is None or callable(where):
+        return
+    for entry in [where] if isinstance(where, str) else list(where):  # type: ignore[call-overload]
+        if entry not in kinds and not fnmatch.filter(names, entry):
+            raise ValueError(
+                f"where={entry!r} matches nothing; give kinds of {', '.join(kinds)}, or shell patterns of these names: "
+                f"{', '.join(names) or 'there are none'}"
+            )

@@ -25,7 +25,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from snellen.layers import MultiScaleRecalibration
-from snellen.models.foreign import count_macs, count_parameters, example_of, put_in_place, run_once
+from snellen.models.foreign import (
+    check_patterns,
+    count_macs,
+    count_parameters,
+    example_of,
+    put_in_place,
+    run_once,
+)
 
 __all__ = [
     "PLACES",
@@ -226,6 +233,7 @@ def add_recalibration(
     """
     make_recalibration(with_, 64, **options)  # to refuse it before anything is changed
     chosen = [(name, place, m) for name, place, m in _candidates(model) if _matches(where, name, place, m)]
+    check_patterns(where, PLACES, [name for name, _ in model.named_modules() if name])
     named = dict.fromkeys(id(m) for _, _, m in chosen)
     if not chosen:
         found = sorted({place for _, place, _ in _candidates(model)} - {"named"})
@@ -244,9 +252,11 @@ def add_recalibration(
         new = Recalibrated(module, layer.to(device=reference.device, dtype=reference.dtype)).train(module.training)
         if all(not p.requires_grad for p in module.parameters()) and any(True for _ in module.parameters()):
             layer.requires_grad_(False)
-        put_in_place(model, module, new)
-        new.module = module
         changes.append(Addition(name, place, channels[name], module, new))
+    # From here on nothing fails: a network is changed as a whole or not at all.
+    for change in changes:
+        put_in_place(model, change.old, change.new)
+        change.new.module = change.old
     after = count_parameters(model), count_macs(model, image)
     macs = None if before[1] is None or after[1] is None else (before[1], after[1])
     additions = Additions(model, changes, (before[0], after[0]), macs)

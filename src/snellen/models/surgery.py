@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snellen.models.foreign import count_macs, count_parameters, example_of, put_in_place, run_once
+from snellen.models.foreign import check_patterns, count_macs, count_parameters, example_of, put_in_place, run_once
 from snellen.models.halving import Halved, pair, sides_of
 from snellen.models.pooling import POOLS, make_pool
 
@@ -26,6 +26,9 @@ __all__ = ["KINDS", "Change", "Surgery", "replace_pooling"]
 #: four times as much at stride 1 where maps are largest, and is therefore left alone unless it is asked for.
 KINDS = ("max", "avg", "conv", "shortcut", "stem")
 _DEFAULT = ("max", "conv", "shortcut")
+#: Poolings that are one for maps of any number of channels.
+_ANY_CHANNELS = ("max", "avg")
+_NOT_IMAGES = (nn.MaxPool1d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool3d, nn.Conv1d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,16 @@ def replace_pooling(
         What changed; its `undo` takes it back.
 
     Raises:
-        ValueError: for an unknown pooling, and where nothing matches.
+        ValueError: for an unknown pooling or option, where nothing is exchanged, and for an entry of `where` that matches no
+            layer. The network is then as it was.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    >>> done = replace_pooling(net, "lift", ["max"])
+    module  kind      now
+    2       max       LiftDown2d
+    parameters 224 -> 320
+    multiply-adds 2.7 M -> 3.0 M
+    >>> done.undo()
     """
     if with_ not in POOLS:
         raise ValueError(f"there is no pooling {with_!r}; give one of {', '.join(POOLS)}")
@@ -130,29 +142,32 @@ def replace_pooling(
             skipped[name] = problem
         else:
             chosen.append((name, kind, module))
+    check_patterns(where, KINDS, [name for name, _, _ in _halving(model)])
     if not chosen:
-        reasons = "".join(f"; {name} {why}" for name, why in skipped.items())
-        found = ", ".join(f"{name} ({kind})" for name, kind, _ in _halving(model))
-        raise ValueError(
-            f"nothing in {type(model).__name__} is replaced{reasons}; layers of stride 2 are: {found or 'none'}; "
-            f"choose by where=, kinds {', '.join(KINDS)} or patterns of names"
-        )
+        raise _nothing(model, skipped)
     image = example if example is not None else example_of(model)
     before = count_parameters(model), count_macs(model, image)
     surgery = Surgery(model, [], skipped, (0, 0), None)
     poolings = [name for name, _, module in chosen if not isinstance(module, nn.Conv2d)]
     channels = _channels(model, image, poolings)
     reference = next(model.parameters(), image)
+    made = []
     for name, kind, module in chosen:
-        if len(channels.get(name, ())) > 1:
+        if len(channels.get(name, ())) > 1 and with_ not in _ANY_CHANNELS:
             counts = " and ".join(map(str, sorted(channels[name])))
             skipped[name] = f"is called for maps of {counts} channels; give each call a module of its own"
             continue
-        if isinstance(module, nn.Conv2d):
-            surgery._strides[name] = (module.stride[0], module.stride[1])
         new = _make(module, kind, with_, next(iter(channels.get(name, {0}))), reference, options).train(module.training)
-        put_in_place(model, module, new)
-        surgery.changes.append(Change(name, kind, module, new))
+        made.append(Change(name, kind, module, new))
+    if not made:
+        raise _nothing(model, skipped)
+    # From here on nothing fails: a network is changed as a whole or not at all.
+    for change in made:
+        if isinstance(change.old, nn.Conv2d):
+            surgery._strides[change.name] = (change.old.stride[0], change.old.stride[1])
+            change.old.stride = (1, 1)
+        put_in_place(model, change.old, change.new)
+        surgery.changes.append(change)
     after = count_parameters(model), count_macs(model, image)
     surgery.parameters = before[0], after[0]
     if before[1] is not None and after[1] is not None:
@@ -160,6 +175,21 @@ def replace_pooling(
     if verbose:
         print(surgery)  # noqa: T201  what the caller asked to see
     return surgery
+
+
+def _nothing(model: nn.Module, skipped: dict[str, str]) -> ValueError:
+    reasons = "".join(f"; {name} {why}" for name, why in skipped.items())
+    found = ", ".join(f"{name} ({kind})" for name, kind, _ in _halving(model))
+    others = [type(m).__name__ for m in model.modules() if isinstance(m, _NOT_IMAGES) and 2 in _numbers(m.stride)]
+    also = f" ({', '.join(dict.fromkeys(others))} are of sequences or volumes, and are not exchanged)" if others else ""
+    return ValueError(
+        f"nothing in {type(model).__name__} is replaced{reasons}; layers of stride 2 are: {found or 'none'}{also}; "
+        f"choose by where=, kinds {', '.join(KINDS)} or patterns of names"
+    )
+
+
+def _numbers(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _halving(model: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
@@ -199,7 +229,6 @@ def _make(
         return Halved(make_pool(with_, channels, **options).to(reference), sides, None, pool_first=False)
     first = kind == "shortcut"
     pool = make_pool(with_, module.in_channels if first else module.out_channels, **options).to(module.weight)
-    module.stride = (1, 1)
     return Halved(pool, sides, module, pool_first=first)
 
 
