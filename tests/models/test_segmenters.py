@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from snellen.config import TASKS
+from snellen.layers import LiftDown2d
 from snellen.models import UnknownChoiceError, UnknownModelError, create_model, list_models, model_choices, model_task
 from snellen.models.outputs import LabelOutput
 from snellen.models.segmenters import create_segmenter, list_segmenters, segmenter_choices
@@ -85,6 +86,16 @@ def test_deeplab_says_why_one_image_is_too_few():
     assert net.eval()(canvases(32, 32, batch=1)).logits.shape == (1, 3, 32, 32)
 
 
+def test_deeplab_pools_where_it_still_strides():
+    """Its last stage is dilated instead; every map keeps its size."""
+    torch.manual_seed(0)
+    net = create_segmenter("smp-deeplabv3plus-small", 3, pool="lift")
+    assert sum(isinstance(m, LiftDown2d) for m in net.modules()) == 3
+    x = canvases(45, 60, batch=2)
+    net.train()(x).logits.square().sum().backward()
+    assert net(x).logits.shape == (2, 3, 45, 60)
+
+
 def test_choices_are_resolved():
     assert segmenter_choices("segnet")["encoder"] == "vgg16"
     assert segmenter_choices("segnet", pool="lift")["unpool"] == "lift"
@@ -117,7 +128,6 @@ def test_choices_are_resolved():
         ("smp-unet", {"encoder": "resnet19"}, UnknownChoiceError, "nearest: resnet18"),
         ("smp-unet", {"encoder": "timm:resnet1"}, UnknownChoiceError, "encoder='timm:resnet1' cannot be used by unet"),
         ("smp-unet", {"pool_options": {"kernel_size": 3}}, UnknownChoiceError, "pool_options are for another pool"),
-        ("smp-deeplabv3plus", {"pool": "lift"}, UnknownChoiceError, "dilations"),
     ],
 )
 def test_what_does_not_exist_is_refused_in_one_sentence(name, choices, error, says):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,14 +17,17 @@ from PIL import Image
 
 from contracts import TaskContract
 from snellen import api, cli
-from snellen.config import ConfigError, from_dict, override
+from snellen.config import ConfigError, from_dict, override, to_dict
+from snellen.data.classes import LabelledImage
 from snellen.evaluation.class_record import ClassRecord
+from snellen.evaluation.classes import _zoom
 from snellen.evaluation.outcomes import ImageOutcomes
 from snellen.evaluation.reports.classes import render_class_report
 from snellen.inference import Classifier, load, load_localiser
 from snellen.training.classification import summarise_classes
 from snellen.training.fit import fit
 from snellen.training.jobs import prepare
+from snellen.training.runs import RunFolder
 from tiny import class_recipe, write_classes
 
 
@@ -137,10 +141,53 @@ def test_corrupted_images_are_read_as_imagenet_c_has_them(run, tmp_path, monkeyp
     assert scores["corruptions"] == {"turned": [0, 0, 1, 1, 1]}
     assert scores["corruption_error"] == pytest.approx(0.6)
     assert scores["corrupted_images"] == 2
+    # What the authors of ImageNet-C hold out is scored and not averaged; an archive may have its own folder.
+    (tmp_path / "C" / "extra").mkdir()
+    shutil.copytree(tmp_path / "C" / "turned", tmp_path / "C" / "extra" / "saturate")
+    for severity in (1, 2):
+        shutil.rmtree(tmp_path / "C" / "extra" / "saturate" / str(severity))
+        shutil.copytree(tmp_path / "C" / "turned" / "3", tmp_path / "C" / "extra" / "saturate" / str(severity))
+    scores = api.evaluate(run, split="test", corrupted=str(tmp_path / "C"))
+    assert scores["corruptions"] == {"saturate": [1] * 5, "turned": [0, 0, 1, 1, 1]}
+    assert (scores["held_out"], scores["corruption_error"]) == (["saturate"], pytest.approx(0.6))
     with pytest.raises(ConfigError, match="score it first"):
         api.evaluate(run, split="test", corrupted=str(tmp_path / "C"), baseline=tmp_path / "none")
     assert cli.main(["evaluate", str(run), "--corrupted", str(tmp_path / "none")]) == 1
     assert "holds no corrupted images" in capsys.readouterr().err
+
+
+def test_pictures_cropped_by_their_authors_are_not_cropped_again(run, tmp_path):
+    """ImageNet-C comes at 224x224: what a zoom of 0.875 leaves out there was never left out when clean images were cropped."""
+    classifier = load(run)
+    classifier.card["zoom"] = 0.5
+    picture = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    config = override(to_dict(RunFolder(run).config()), {"evaluate.corrupted": str(tmp_path)})
+    images = Pictures([picture])
+    assert _zoom(images, config, classifier) == 1
+    assert _zoom(Pictures([torch.zeros(3, 16, 20, dtype=torch.uint8)]), config, classifier) is None
+    assert (
+        _zoom(images, RunFolder(run).config(), classifier) is None
+    )  # of this library's own making, at the original size
+    border = Pictures([torch.nn.functional.pad(picture[:, :10, :10], (3, 3, 3, 3), value=255)])
+    seen = [classifier.logits_of(data)[0] for data in (images, border)]
+    np.testing.assert_array_equal(*seen)
+    whole = [classifier.logits_of(data, zoom=1)[0] for data in (images, border)]
+    assert np.abs(whole[0] - whole[1]).max() > 1e-3
+
+
+class Pictures:
+    """Pictures of the first class."""
+
+    classes, names = ("above", "below"), ("a",)
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        return LabelledImage(self.pictures[index], 0, "a")
 
 
 def test_flip_averages_the_logits_of_both_images(run):

@@ -146,6 +146,8 @@ class ClassEvaluateConfig(EvaluateConfig):
             images corrupted here.
         corruptions: kinds of corruption that are made here (data/corruptions.py), each at severities 1 to 5; empty takes all
             there are.
+        severities: whose constants they are made with: "cifar", for images of some 32 pixels, or "imagenet", for images of some
+            224 (with the extra `bench`).
         frames: length of the perturbation sequences of the flip rate.
         largest_shift: pixels of the canvas, for the consistency of answers under shifts.
     """
@@ -153,6 +155,7 @@ class ClassEvaluateConfig(EvaluateConfig):
     robust_images: int = 500
     corrupted: str | None = None
     corruptions: tuple[str, ...] = ()
+    severities: Literal["cifar", "imagenet"] = "cifar"
     frames: int = 9
     largest_shift: int = 4
 

@@ -30,7 +30,16 @@ from snellen.data.corruption_kinds import CIFAR_KINDS, bilinear, brighter, gauss
 from snellen.data.views import to_channels
 from snellen.geometry import rotation, scaling, translation
 
-__all__ = ["CORRUPTIONS", "IMAGENET_KINDS", "PERTURBATIONS", "Corrupted", "corrupt", "perturb", "shift_pair"]
+__all__ = [
+    "CORRUPTIONS",
+    "HELD_OUT",
+    "IMAGENET_KINDS",
+    "PERTURBATIONS",
+    "Corrupted",
+    "corrupt",
+    "perturb",
+    "shift_pair",
+]
 
 Severities = Literal["cifar", "imagenet"]
 
@@ -43,6 +52,9 @@ IMAGENET_KINDS: tuple[str, ...] = (
     "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression", "speckle_noise",
     "gaussian_blur", "spatter", "saturate",
 )  # fmt: skip
+
+#: The four held out: published to choose by, and no part of the mCE.
+HELD_OUT: tuple[str, ...] = IMAGENET_KINDS[15:]
 
 #: Kind of perturbation -> what a frame is compared with, see `flip_probability`.
 PERTURBATIONS: dict[str, Literal["previous", "first"]] = {

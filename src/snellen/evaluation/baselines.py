@@ -50,7 +50,8 @@ def against_baseline(scores: Mapping[str, Any], baseline: Mapping[str, Any]) -> 
                 "score both with the same evaluate.robust_images and --corrupted"
             )
     try:
-        errors = corruption_error(scores["corruptions"], baseline["corruptions"])
+        kinds = {k: e for k, e in scores["corruptions"].items() if k not in scores.get("held_out", ())}
+        errors = corruption_error(kinds, baseline["corruptions"])
         rates, mean_rate = flip_rate(scores["flip_probability"], baseline["flip_probability"])
     except ValueError as error:
         raise ConfigError(f"{baseline['run']} cannot be the baseline: {error}") from None

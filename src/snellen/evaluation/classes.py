@@ -12,7 +12,7 @@ from snellen.data import ClassificationCanvas, Split, evaluation_loader
 from snellen.data.class_readers import ClassFolders
 from snellen.data.class_views import ClassPart, Frames, ShiftOf
 from snellen.data.classes import ClassificationDataset
-from snellen.data.corruptions import CORRUPTIONS, PERTURBATIONS, Corrupted
+from snellen.data.corruptions import CORRUPTIONS, HELD_OUT, IMAGENET_KINDS, PERTURBATIONS, Corrupted
 from snellen.data.files import DataError
 from snellen.data.views import spread
 from snellen.evaluation.class_record import ClassRecord, ClassSample
@@ -89,23 +89,29 @@ def class_robustness(
     """How answers stand up to changes of the images, on `evaluate.robust_images` of them.
 
     Returns:
-        Fractions: `corruptions` (kind: errors at severities 1 to 5), `corruption_error` (the mean of all), `flip_probability`
+        Fractions: `corruptions` (kind: errors at severities 1 to 5), `corruption_error` (the mean of all but the kinds named by
+        `held_out`: of ImageNet-C's the four that its authors hold out), `flip_probability`
         (perturbation: how often the class changes along a sequence), `mean_flip_probability`, `shift_consistency`;
         `robust_images` of the split were perturbed, `corrupted_images` a severity corrupted, here or in the folder named.
     """
     evaluate = config.evaluate
     part = ClassPart(data, spread(len(data), evaluate.robust_images))
 
-    def answers(images: ClassificationDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        logits, labels = classifier.logits_of(images, batch_size=evaluate.batch_size)
+    def answers(
+        images: ClassificationDataset, zoom: float | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        logits, labels = classifier.logits_of(images, batch_size=evaluate.batch_size, zoom=zoom)
         return logits.argmax(axis=1), labels
 
     errors: dict[str, list[float]] = {}
     corrupted = len(part)
     for kind, versions in _corrupted(part, config, classifier):
-        outcomes = [answers(images) for images in versions]
+        outcomes = [answers(images, _zoom(images, config, classifier)) for images in versions]
         corrupted = len(outcomes[0][1])
         errors[kind] = [float((predicted != labels).mean()) for predicted, labels in outcomes]
+    published = evaluate.corrupted is not None or evaluate.severities == "imagenet"
+    held_out = [kind for kind in errors if published and kind in HELD_OUT]
+    averaged = {kind: e for kind, e in errors.items() if kind not in held_out} or errors
     flips = {}
     for kind, against in PERTURBATIONS.items():
         predicted, _ = answers(Frames(part, kind, evaluate.frames))
@@ -113,7 +119,8 @@ def class_robustness(
     first, second = (answers(ShiftOf(part, evaluate.largest_shift, which))[0] for which in (0, 1))
     return {
         "corruptions": errors,
-        "corruption_error": corruption_error(errors).mean_error,
+        "held_out": held_out if averaged is not errors else [],
+        "corruption_error": corruption_error(averaged).mean_error,
         "flip_probability": flips,
         "mean_flip_probability": float(np.mean(list(flips.values()))),
         "shift_consistency": shift_consistency(first, second),
@@ -128,17 +135,25 @@ def _corrupted(
     """Each kind of corruption with its images at severities 1 to 5: made of `part`, or read from the folder that is named."""
     evaluate = config.evaluate
     if evaluate.corrupted is None:
-        for kind in evaluate.corruptions or CORRUPTIONS:
-            yield kind, (Corrupted(part, kind, severity) for severity in SEVERITIES)
+        all_kinds = CORRUPTIONS if evaluate.severities == "cifar" else IMAGENET_KINDS[: -len(HELD_OUT)]
+        for kind in evaluate.corruptions or all_kinds:
+            yield kind, (Corrupted(part, kind, s, severities=evaluate.severities) for s in SEVERITIES)
         return
     root = Path(evaluate.corrupted)
-    kinds = sorted(f.parent.name for f in root.glob("*/1") if f.is_dir())
-    if not kinds:
+    # Each archive of ImageNet-C (noise, blur, ...) may have been unpacked to a folder of its own.
+    found = {f.parent.name: f.parent for pattern in ("*/1", "*/*/1") for f in sorted(root.glob(pattern)) if f.is_dir()}
+    if not found:
         raise DataError(
             f"{root} holds no corrupted images; give the folder of KIND/SEVERITY/class/image, as ImageNet-C has it"
         )
-    for kind in kinds:
-        yield kind, (_folder(root / kind / str(s), config, classifier) for s in SEVERITIES)
+    for kind, folder in sorted(found.items()):
+        yield kind, (_folder(folder / str(s), config, classifier) for s in SEVERITIES)
+
+
+def _zoom(images: ClassificationDataset, config: ClassificationConfig, classifier: Classifier) -> float | None:
+    """1 for pictures read that were cropped to the canvas by whoever corrupted them, as ImageNet-C's: not cropped again."""
+    read = config.evaluate.corrupted is not None
+    return 1.0 if read and tuple(images[0].image.shape[-2:]) == classifier.canvas else None
 
 
 def _folder(folder: Path, config: ClassificationConfig, classifier: Classifier) -> ClassificationDataset:

@@ -67,10 +67,16 @@ class Classifier(Shareable):
         return logits.float().cpu()
 
     def logits_of(
-        self, data: ClassificationDataset, *, batch_size: int = 64
+        self, data: ClassificationDataset, *, batch_size: int = 64, zoom: float | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Logits (n, k) and true labels (n,) of a data set, each image fitted to the canvas as in training."""
-        fit, zoom = self.card["fit"], float(self.card["zoom"])
+        """Logits (n, k) and true labels (n,) of a data set, each image fitted to the canvas as in training.
+
+        Args:
+            data: the images.
+            batch_size: images at a time.
+            zoom: in the place of the training's; 1 for pictures that were cropped to the canvas before.
+        """
+        fit, zoom = self.card["fit"], float(self.card["zoom"]) if zoom is None else zoom
         parts, labels = [], []
         for batch in evaluation_loader(ClassificationCanvas(data, self.canvas, fit=fit, zoom=zoom), batch_size):
             parts.append(self.logits(batch.image).double().numpy())

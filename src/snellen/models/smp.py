@@ -36,8 +36,8 @@ class SmpNet(LabelNet):
         encoder: the package's name of an encoder, e.g. "resnet18", or "timm:NAME".
         features: "unet": width of the finest stage, each coarser one has twice as many, by default 16; "deeplabv3plus": of the
             whole decoder but for its 48 channels of fine detail, by default 256.
-        pool: "own", or a pooling that takes the place of all of the encoder's (`replace_pooling`; U-Net only, since
-            DeepLabV3+ changes strides for dilations).
+        pool: "own", or a pooling that takes the place of all of the encoder's (`replace_pooling`); of DeepLabV3+'s those that
+            it has not changed for dilations.
         pool_options: of that pooling, see `make_pool`.
         channels: 1 or 3, what the network sees.
         contrast: see `Preprocess`.
@@ -67,11 +67,6 @@ class SmpNet(LabelNet):
             raise ValueError(f"decoder={decoder!r} is not known; give one of {', '.join(SMP_DECODERS)}")
         if features is not None and features < 1:
             raise ValueError(f"features={features} is not possible; give the number of channels, at least 1")
-        if pool != "own" and decoder != "unet":
-            raise ValueError(
-                f"pool={pool!r} makes no sense with decoder={decoder!r}, whose encoder has dilations in the place of strides; "
-                "leave pool out, or take decoder='unet'"
-            )
         if pool == "own" and pool_options:
             raise ValueError("pool_options are for another pool than the encoder's own; give pool, or leave them out")
         super().__init__(classes=classes, step=32 if decoder == "unet" else 16, channels=channels, contrast=contrast)
