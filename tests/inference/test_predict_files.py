@@ -316,9 +316,9 @@ def test_classes_label_maps_and_their_tables(tmp_path):
 
     maps = write_label_maps(tmp_path / "maps")
     segmenter = fit(from_dict(label_recipe(maps, tmp_path / "runs2", steps=2, validate_every=2))).path
-    with pytest.raises(ConfigError, match=r"give --out an ending: maps.csv"):
-        api.predict(segmenter, [maps / "test"], tmp_path / "maps")
-    assert not list(tmp_path.glob("maps*"))
+    with pytest.raises(ConfigError, match=r"give --out an ending: answers.csv"):
+        api.predict(segmenter, [maps / "test"], tmp_path / "answers")
+    assert not list(tmp_path.glob("*answers*"))
     done = api.predict(segmenter, [maps / "test"], tmp_path / "maps.csv")
     for row in rows(done.out):
         labels = np.array(Image.open(row["labels"]))
