@@ -8,7 +8,7 @@ RUN    := runs/demo
 .PHONY: demo test lint types imports unit docs results results-doc clean help
 
 help:          ## list the targets
-	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+	@grep -E '^[a-z -]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
 
 $(STAMP): pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \

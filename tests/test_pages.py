@@ -5,9 +5,13 @@ import re
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import snellen
 from snellen.claims import list_claims, read_claim
+from snellen.data import Wings
 from snellen.evaluation.results.records import Record, mean_interval, read_records
 from snellen.recipes import list_recipes
 
@@ -70,6 +74,23 @@ def gaps(pair: tuple[Record, Record]) -> list[float]:
         return []
     differences = [a - b for a, b in zip(first.values, second.values, strict=True)]
     return [abs(v) for v in (sum(differences) / len(differences), *mean_interval(differences))]
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    """But for its training: the weights that come along take the run's place."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(snellen, "train", lambda recipe, seed: recipe)
+    monkeypatch.setattr(snellen, "evaluate", lambda run, split: {"nme": 0.0})
+    monkeypatch.setattr(snellen, "report", lambda run: None)
+    wing = Wings(1, seed=5)[0]
+    Image.fromarray(wing.image.permute(1, 2, 0).numpy()).save("my-wing.png")
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(wing.keypoints.schema.points)
+    found = [[float(v) for v in line.split()[1:3]] for line in lines]
+    assert np.median(np.linalg.norm(found - wing.keypoints.xy, axis=1)) < 8
 
 
 def test_what_is_said_of_the_ideas_is_in_the_records():

@@ -1,6 +1,7 @@
 """Claims: each can be trained as it stands, and its outcome becomes records."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 from snellen import api, claims
 from snellen.claims import list_claims, read_claim
 from snellen.cli import main
+from snellen.cli.training import parse_train
 from snellen.config import ConfigError, to_dict
 from snellen.evaluation.compare.reproduce import claim_plan
 from snellen.evaluation.compare.runs import next_run, unfinished
@@ -124,6 +126,26 @@ def test_quick_runs_stay_away_from_the_test_and_from_the_claims_runs(tmp_path):
     assert plan.out not in quick.folder(quick.rows[0], 0).path.parents
     assert quick.out in quick.folder(quick.rows[0], 0).path.parents
     assert (len(quick.rows), quick.seeds) == (2, (0,))
+
+
+def test_recorded_commands_train_what_the_claims_say():
+    """A recipe or claim that is changed after its runs would make their commands untrue."""
+    recorded = {r.name: r for r in read_records(Path(__file__).parents[2] / "results")}
+    for name in list_claims():
+        claim = read_claim(name)
+        plan = claim_plan(claim, data="DATA")
+        for row in plan.rows:
+            record = recorded.get(claim.rows[row.name].record)
+            if record is None:
+                continue
+            trained = shlex.split(record.command.split(" && ")[0])
+            assert trained[:2] == ["snellen", "train"], record.name
+            config, _ = parse_train(["0" if word == "N" else word for word in trained[2:]])
+            mask = config.model.choices.get("branch_mask")
+            if mask is not None:  # which models take as a number too
+                config.model.choices["branch_mask"] = f"{mask:>04}"
+            different = differing_settings(config, plan.config(row, 0))
+            assert set(different) <= {"train.threads", "data.root"}, (record.name, different)
 
 
 @pytest.fixture

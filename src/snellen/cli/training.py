@@ -14,9 +14,12 @@ __all__ = ["parse_train", "train"]
 
 def train(arguments: list[str]) -> int:
     """`snellen train`; returns the exit status."""
-    if arguments[:1] == ["--resume"]:
-        if len(arguments) != 2:
-            raise ConfigError("--resume takes one run folder and no settings; the run's own are used")
+    arguments = [
+        word for a in arguments for word in (a.split("=", 1) if a.startswith(("--resume=", "--folds=")) else [a])
+    ]
+    if "--resume" in arguments:
+        if arguments[0] != "--resume" or len(arguments) != 2:
+            raise ConfigError("--resume takes one run folder, no recipe and no settings: snellen train --resume RUN")
         from snellen import api
 
         return _finish(api.resume(arguments[1]))
@@ -82,7 +85,9 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
         arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
     parser = ArgumentParser(
         prog="snellen train RECIPE",
-        description="Train a model by a recipe; every setting is a flag. Without a recipe, the settings of keypoints.",
+        description="Train a model by a recipe; every setting is a flag. Without a recipe, the settings of keypoints. "
+        "Besides: --folds N trains N times, each part of the data held out once; snellen train --resume RUN goes on with a run "
+        "that was stopped.",
         exit_on_error=False, allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of settings, applied in order")

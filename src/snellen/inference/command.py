@@ -150,7 +150,9 @@ def predict_files(
     _refuse_keypoint_options(chosen, model)
     _refuse_gaze_of_parts(model)
     if not out.suffix:  # pictures go to a folder of the table's name
-        raise ConfigError(f"{out} would be the table and the folder of its pictures; give --out an ending: {out.name}.csv")
+        raise ConfigError(
+            f"{out} would be the table and the folder of its pictures; give --out an ending: {out.name}.csv"
+        )
     with Journal(out, task, restart=chosen.restart) as journal:
         done = _done(journal)
         answers = answer_files(model, _pictures(sources, chosen), out, done=done, on_error=chosen.on_error)
