@@ -5,7 +5,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from snellen import __version__
@@ -71,13 +72,19 @@ def _last_sentence(message: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse that names the nearest verb instead of listing all of them."""
+    """argparse that names the nearest verb, or the nearest flag of a verb."""
+
+    given = ""
+    flags: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def error(self, message: str) -> Any:
         match = re.search(r"argument VERB: invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if match:
             known = re.findall(r"[a-z]+", match[2])
             message = f"there is no verb {match[1]!r}{nearest(match[1], known)}; the verbs are {', '.join(known)}"
+        unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)
+        if unknown:
+            message += nearest(unknown[1], self.flags.get(self.given, ()))
         print(f"snellen: {message}", file=sys.stderr)
         raise SystemExit(2)
 
@@ -96,6 +103,8 @@ def _parse(arguments: list[str]) -> int:
         verbs.add_parser(verb, add_help=False)
     for group in (using, annotations, listings):
         group.add_verbs(verbs)
+    parser.given = arguments[0] if arguments else ""
+    parser.flags = {name: list(verb._option_string_actions) for name, verb in verbs.choices.items()}
     chosen = parser.parse_args(arguments)
     status: int = chosen.act(chosen)
     sys.stdout.flush()

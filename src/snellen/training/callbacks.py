@@ -38,29 +38,34 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class RandomState(Callback):
-    """Keeps torch's generator and the time spent training in the checkpoint, so that a resumed run goes on exactly."""
+    """Keeps torch's generators and the time spent training in the checkpoint, so that a resumed run goes on exactly."""
 
     def __init__(self) -> None:
         self.seconds, self._since = 0.0, time.monotonic()
         self._restored: torch.Tensor | None = None
+        self._restored_cuda: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the generator where the checkpoint left it: building the trainer may have drawn from it."""
         self._since = time.monotonic()
         if self._restored is not None:
             torch.set_rng_state(self._restored)
+        if self._restored_cuda and len(self._restored_cuda) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(self._restored_cuda)
 
     def elapsed(self) -> float:
         """Seconds of training, those before a resume included."""
         return self.seconds + time.monotonic() - self._since
 
     def state_dict(self) -> dict[str, Any]:
-        """Generator state and seconds."""
-        return {"torch": torch.get_rng_state(), "seconds": self.elapsed()}
+        """States of the generators, the GPUs' too, and seconds."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {"torch": torch.get_rng_state(), "cuda": cuda, "seconds": self.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state of a checkpoint."""
         self._restored, self.seconds = state_dict["torch"], state_dict["seconds"]
+        self._restored_cuda = state_dict.get("cuda", [])
 
 
 class MetricsFile(Callback):

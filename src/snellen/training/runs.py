@@ -3,7 +3,7 @@
 runs/<name>/
   config.yaml         the resolved configuration
   run.json            command, versions, hardware, threads, steps, seconds
-  metrics.csv         one row a validation, with the loss of the step before it
+  metrics.csv         one row a validation, with the mean loss of the steps before it
   tensorboard/        the same for TensorBoard
   checkpoints/        last.ckpt to resume from, best.ckpt
   model.safetensors   weights
