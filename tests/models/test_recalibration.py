@@ -204,9 +204,10 @@ def test_where_chooses_and_refuses():
     by_function = add_recalibration(net, "se", lambda _, m: isinstance(m, nn.MaxPool2d), example=x, verbose=False)
     assert [c.name for c in by_function.changes] == ["maxpool"]
     by_function.undo()
-    for where in ("dense", ["layer9.*"]):
-        with pytest.raises(ValueError, match=r"nothing in ResNet is recalibrated; it has the places: .*residual"):
-            add_recalibration(net, "se", where, example=x, verbose=False)
+    with pytest.raises(ValueError, match=r"nothing in ResNet is recalibrated; it has the places: .*residual"):
+        add_recalibration(net, "se", "dense", example=x, verbose=False)
+    with pytest.raises(ValueError, match=r"where='layer9.\*' matches nothing; .*nearest: layer"):
+        add_recalibration(net, "se", ["residual", "layer9.*"], example=x, verbose=False)
     with pytest.raises(ValueError, match="gave no map"):
         add_recalibration(net, "se", ["fc"], example=x, verbose=False)
     with pytest.raises(ValueError, match="example="):

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from snellen.layers.lift import plain_operations
+from snellen.models.choices import nearest
 
 __all__ = [
     "check_patterns",
@@ -91,6 +92,6 @@ def check_patterns(where: object, kinds: Sequence[str], names: Sequence[str]) ->
     for entry in [where] if isinstance(where, str) else list(where):  # type: ignore[call-overload]
         if entry not in kinds and not fnmatch.filter(names, entry):
             raise ValueError(
-                f"where={entry!r} matches nothing; give kinds of {', '.join(kinds)}, or shell patterns of these names: "
-                f"{', '.join(names) or 'there are none'}"
+                f"where={entry!r} matches nothing; give kinds of {', '.join(kinds)}, or shell patterns of names, of which "
+                f"{len(names)} can be chosen; {nearest(entry, names)}"
             )
