@@ -1,5 +1,6 @@
 """What surgery on somebody else's network needs: an example, its costs, and putting a module in another's place."""
 
+import difflib
 import fnmatch
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from snellen.layers.lift import plain_operations
-from snellen.models.choices import nearest
 
 __all__ = [
     "check_patterns",
@@ -91,7 +91,8 @@ def check_patterns(where: object, kinds: Sequence[str], names: Sequence[str]) ->
         return
     for entry in [where] if isinstance(where, str) else list(where):  # type: ignore[call-overload]
         if entry not in kinds and not fnmatch.filter(names, entry):
+            like = difflib.get_close_matches(entry, names, 3, 0.0)
             raise ValueError(
                 f"where={entry!r} matches nothing; give kinds of {', '.join(kinds)}, or shell patterns of names, of which "
-                f"{len(names)} can be chosen; {nearest(entry, names)}"
+                f"{len(names)} can be chosen; nearest: {', '.join(like) or 'none'}"
             )
