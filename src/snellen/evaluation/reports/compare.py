@@ -85,7 +85,7 @@ def figure_curves(comparison: Comparison) -> Figure:
     rows = [row for row in comparison.rows if any(len(curve) > 1 for curve in row.curves)]
     if not rows:
         raise ValueError("The runs were validated once, so there are no learning curves.")
-    figure = new_figure(4.0)
+    figure = new_figure(3.6 + 0.22 * ((len(rows) + 1) // 2))
     axes = figure.subplots()
     tidy(axes, x="step", y=f"Validation: {comparison.metric}, {comparison.unit}".replace("$", r"\$"))
     for i, (row, colour) in enumerate(zip(rows, cycle(_COLOURS), strict=False)):
@@ -98,7 +98,8 @@ def figure_curves(comparison: Comparison) -> Figure:
         axes.plot(
             steps, mean, style, color=colour, linewidth=1.9, marker=marker, markersize=3, label=_literal(row.name)
         )
-    axes.legend(frameon=False, fontsize=FONT_SIZE, labelcolor=INK, loc="best")
+    # Below: curves leave no room that is free in every comparison.
+    figure.legend(frameon=False, fontsize=FONT_SIZE, labelcolor=INK, loc="outside lower center", ncols=2)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
     return figure
