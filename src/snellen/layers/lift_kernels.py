@@ -320,22 +320,21 @@ def down(x, last, pile, spatial, point, scale, squared, squares, y, start, stop)
     inner = (pile, TURN) if last else (0, 0)
     turned = np.empty((inner[0], inner[1], height, width), np.float32)
     sums = np.empty((inner[0], inner[1], h2, w2), np.float32)
+    # One call for both layouts below: numba would compile one for each.
+    source, total = (turned, sums) if last else (x, y)
     work = _buffers(height, width, r, pile)
     for piece in range(start, stop):
         image, c0 = piece // groups * pile, piece % groups * TURN
         planes, count = min(pile, x.shape[0] - image), min(TURN, channels - c0)
         if planes < pile:  # the last images: what lies behind their planes must be zero
             work = _buffers(height, width, r, planes)
+        begin = 0 if last else image
         if last:
             _turn_in(x, image, planes, c0, count, turned)
         for c in range(count):
-            at = c0 + c
-            if last:
-                _lift_pile(turned, 0, planes, c, spatial[at], point[at], work, False, squared, squares[piece])
-                _sum_pile(work, height, width, r, scale, sums, 0, planes, c)
-            else:
-                _lift_pile(x, image, planes, at, spatial[at], point[at], work, False, squared, squares[piece])
-                _sum_pile(work, height, width, r, scale, y, image, planes, at)
+            at, channel = c0 + c, c if last else c0 + c
+            _lift_pile(source, begin, planes, channel, spatial[at], point[at], work, False, squared, squares[piece])
+            _sum_pile(work, height, width, r, scale, total, begin, planes, channel)
         if last:
             _turn_out(sums, image, planes, c0, count, y)
 
@@ -356,27 +355,23 @@ def down_backward(  # type: ignore[no-untyped-def]
     turned = np.empty((inner[0], inner[1], height, width), np.float32)
     sums = np.empty((inner[0], inner[1], h2, w2), np.float32)
     unused = np.zeros((3, 2))
+    source, above, below = (turned, sums, turned) if last else (x, g, gx)
     work = _buffers(height, width, r, pile)
     for piece in range(start, stop):
         image, c0 = piece // groups * pile, piece % groups * TURN
         planes, count = min(pile, x.shape[0] - image), min(TURN, channels - c0)
         if planes < pile:  # the last images: what lies behind their planes must be zero
             work = _buffers(height, width, r, planes)
+        begin = 0 if last else image
         if last:
             _turn_in(x, image, planes, c0, count, turned)
             _turn_in(g, image, planes, c0, count, sums)
         for c in range(count):
-            at = c0 + c
+            at, channel = c0 + c, c if last else c0 + c
             found = products[piece // groups, at]
-            if last:
-                _lift_pile(turned, 0, planes, c, spatial[at], point[at], work, True, squared, unused)
-                _pull_pile(
-                    sums, 0, planes, c, spatial[at], point[at], work, scale, squared, of_squares, found, turned
-                )  # fmt: skip
-            else:
-                _lift_pile(x, image, planes, at, spatial[at], point[at], work, True, squared, unused)
-                _pull_pile(
-                    g, image, planes, at, spatial[at], point[at], work, scale, squared, of_squares, found, gx
-                )  # fmt: skip
+            _lift_pile(source, begin, planes, channel, spatial[at], point[at], work, True, squared, unused)
+            _pull_pile(
+                above, begin, planes, channel, spatial[at], point[at], work, scale, squared, of_squares, found, below
+            )  # fmt: skip
         if last:
             _turn_out(turned, image, planes, c0, count, gx)
