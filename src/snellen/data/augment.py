@@ -60,13 +60,12 @@ def photometric(image: Float[Tensor, "c h w"], augment: AugmentConfig, rng: Gene
         small = [max(4, round(s / factor)) for s in size]
         image = F.interpolate(image[None], small, mode="bilinear", antialias=True, align_corners=False)
         image = F.interpolate(image, size, mode="bilinear", align_corners=False)[0]
-    if blur < augment.blur_probability:
+    blurred = blur < augment.blur_probability
+    if blurred or augment.brightness or augment.contrast:
         from torchvision.transforms.v2 import functional as tv  # seconds, which a mere evaluation need not wait
-
+    if blurred:
         image = tv.gaussian_blur(image, 2 * int(np.ceil(2 * sigma)) + 1, sigma)
     if augment.brightness or augment.contrast:
-        from torchvision.transforms.v2 import functional as tv
-
         image = tv.adjust_brightness(image / 255, 1 + up_brightness * augment.brightness)
         image = tv.adjust_contrast(image, 1 + up_contrast * augment.contrast) * 255
     if augment.noise:

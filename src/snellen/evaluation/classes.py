@@ -111,7 +111,9 @@ def class_robustness(
         errors[kind] = [float((predicted != labels).mean()) for predicted, labels in outcomes]
     published = evaluate.corrupted is not None or evaluate.severities == "imagenet"
     held_out = [kind for kind in errors if published and kind in HELD_OUT]
-    averaged = {kind: e for kind, e in errors.items() if kind not in held_out} or errors
+    if len(held_out) == len(errors):  # nothing else was asked for
+        held_out = []
+    averaged = {kind: e for kind, e in errors.items() if kind not in held_out}
     flips = {}
     for kind, against in PERTURBATIONS.items():
         predicted, _ = answers(Frames(part, kind, evaluate.frames))
@@ -119,7 +121,7 @@ def class_robustness(
     first, second = (answers(ShiftOf(part, evaluate.largest_shift, which))[0] for which in (0, 1))
     return {
         "corruptions": errors,
-        "held_out": held_out if averaged is not errors else [],
+        "held_out": held_out,
         "corruption_error": corruption_error(averaged).mean_error,
         "flip_probability": flips,
         "mean_flip_probability": float(np.mean(list(flips.values()))),

@@ -29,7 +29,6 @@ from torch.export import register_dataclass
 from snellen.layers.lift_checks import (
     MEMORIES,
     PADDINGS,
-    check_bands,
     check_choices,
     check_map,
     check_memory,
@@ -179,13 +178,40 @@ def lift_up(
     >>> bool((lift_up(lift_down(x, [LiftWeights(net, net)]), [LiftWeights(net, net)]) - x).abs().max() < 1e-5)
     True
     """
-    check_bands(bands)
-    names = band_names(len(bands.size))
-    check_bands(bands, names, weights[0].predict.spatial.shape[0] if len(weights) else None)
-    tensors = [bands[name] for name in names]
+    tensors = checked_bands(bands)
     check_weights(weights, len(bands.size), tensors[0].shape[1])
     check_choices(padding=(padding, PADDINGS), memory=(memory, MEMORIES))
     return up(tensors, bands.size, weights, padding, memory)
+
+
+def checked_bands(bands: object, sides: int | None = None) -> list[Tensor]:
+    """All bands of a map in order.
+
+    Raises:
+        ValueError: for what are no `Bands`, those of a map with another number of sides than `sides`, or not all; for shapes
+            that differ, and whole numbers.
+    """
+    if not isinstance(bands, Bands):
+        raise ValueError(
+            f"the inverse takes the Bands of a map, not {type(bands).__name__}; give it layer.bands(x), or lift_down(x, ...)"
+        )
+    own = len(bands.size)
+    if sides is not None and own != sides:
+        raise ValueError(
+            f"bands of a map with {own} sides do not fit a layer for {sides}; give it those of its own LiftDown"
+        )
+    names = band_names(own)
+    missing = [name for name in names if name not in bands.tensors]
+    if missing:
+        raise ValueError(f"band {missing[0]} is missing; the inverse needs all of {', '.join(names)}")
+    tensors = [bands[name] for name in names]
+    if any(t.shape != tensors[0].shape or t.ndim != own + 2 for t in tensors):
+        raise ValueError(
+            f"bands are of shapes {[tuple(t.shape) for t in tensors]}; they all have to be of one, with {own} sides"
+        )
+    for t in tensors:
+        check_map(t)
+    return tensors
 
 
 def down(

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from snellen.layers.lift_plain import LiftWeights
 __all__ = [
     "MEMORIES",
     "PADDINGS",
-    "check_bands",
     "check_choices",
     "check_map",
     "check_memory",
@@ -23,12 +23,12 @@ PADDINGS = ("zeros", "replicate", "circular")
 MEMORIES = (None, "recompute", "autograd")
 
 
-def whole(name: str, value: object) -> int:
+def whole(name: str, value: Any) -> int:
     """A whole number, which numpy's are too; ValueError for anything else."""
     try:
         if isinstance(value, bool):
             raise TypeError
-        return operator.index(value)  # type: ignore[arg-type]
+        return operator.index(value)
     except TypeError:
         raise ValueError(f"{name}={value!r} is not a whole number; give one, such as {name}=5") from None
 
@@ -67,36 +67,6 @@ def check_weights(weights: Sequence[LiftWeights], axes: int, channels: int) -> N
                 )
             if kernel % 2 == 0:
                 raise ValueError(f"a kernel of {kernel} weights has no middle; give an odd number, such as 5")
-
-
-def check_bands(bands: object, names: Sequence[str] | None = None, channels: int | None = None) -> None:
-    """ValueError for what are no `Bands`, bands of another number of sides, of shapes that differ, or of other channels."""
-    from snellen.layers.lift import Bands
-
-    if not isinstance(bands, Bands):
-        raise ValueError(
-            f"the inverse takes the Bands of a map, not {type(bands).__name__}; give it layer.bands(x), or lift_down(x, ...)"
-        )
-    wanted = names or ()
-    missing = [name for name in wanted if name not in bands.tensors]
-    if missing:
-        raise ValueError(
-            f"band {missing[0]} is missing; the inverse needs all of {', '.join(wanted)}, and these are "
-            f"{', '.join(bands.tensors)} of a map with {len(bands.size)} side{'s' if len(bands.size) != 1 else ''}"
-        )
-    tensors = [bands[name] for name in wanted]
-    if any(t.shape != tensors[0].shape for t in tensors):
-        raise ValueError(f"bands are of shapes {[tuple(t.shape) for t in tensors]}; they all have to be of one")
-    if any(t.ndim != len(bands.size) + 2 for t in tensors):
-        raise ValueError(
-            f"bands of shape {tuple(tensors[0].shape)} do not belong to a map with {len(bands.size)} sides"
-        )
-    if channels is not None and tensors and tensors[0].shape[1] != channels:
-        raise ValueError(
-            f"bands of {tensors[0].shape[1]} channels do not fit weights for {channels}; give those of the layer's own map"
-        )
-    if any(not t.is_floating_point() for t in tensors):
-        raise ValueError(f"bands of {tensors[0].dtype} are none of a map; give floating-point ones")
 
 
 def check_memory(memory: str | None, dtype: torch.dtype) -> None:

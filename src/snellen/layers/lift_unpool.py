@@ -10,8 +10,7 @@ with a 3x3 convolution.
 
 from torch import Tensor, nn
 
-from snellen.layers.lift import Bands, band_names, lift_up
-from snellen.layers.lift_checks import check_bands
+from snellen.layers.lift import Bands, checked_bands, up
 from snellen.layers.lift_pool import LiftDown
 
 __all__ = ["LiftUp1d", "LiftUp2d", "LiftUp3d"]
@@ -35,14 +34,15 @@ class _LiftUp(nn.Module):
     def forward(self, bands: Bands, low: Tensor | None = None) -> Tensor:
         """The map (b, c, *bands.size); `low` takes the place of the lowest band, all approximations."""
         layer = self.tied[0]
-        check_bands(bands, band_names(self.dims), layer.channels)
-        if len(bands.size) != self.dims:
+        tensors = checked_bands(bands, self.dims)
+        if tensors[0].shape[1] != layer.channels:
             raise ValueError(
-                f"{type(self).__name__} takes bands of a map with {self.dims} sides, not {len(bands.size)}"
+                f"bands of {tensors[0].shape[1]} channels do not fit weights for {layer.channels}; "
+                "give those of the layer's own map"
             )
         if low is not None:
-            bands = bands.replace(**{"L" * self.dims: low})
-        return lift_up(bands, layer.weights(), padding=layer.padding, memory=layer.memory)
+            tensors[0] = bands.replace(**{"L" * self.dims: low})["L" * self.dims]
+        return up(tensors, bands.size, layer.weights(), layer.padding, layer.memory)
 
 
 class LiftUp1d(_LiftUp):

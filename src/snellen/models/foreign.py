@@ -85,11 +85,13 @@ def multiply_adds(run: Callable[[], object]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def check_patterns(where: object, kinds: Sequence[str], names: Sequence[str]) -> None:
+def check_patterns(
+    where: str | Sequence[str] | Callable[..., bool] | None, kinds: Sequence[str], names: Sequence[str]
+) -> None:
     """ValueError for an entry of `where` that is no kind and matches no name: most likely it is misspelt."""
     if where is None or callable(where):
         return
-    for entry in [where] if isinstance(where, str) else list(where):  # type: ignore[call-overload]
+    for entry in [where] if isinstance(where, str) else where:
         if entry not in kinds and not fnmatch.filter(names, entry):
             like = difflib.get_close_matches(entry, names, 3, 0.0)
             raise ValueError(
