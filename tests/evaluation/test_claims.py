@@ -27,7 +27,7 @@ from tiny import write_discs, write_recipe
 
 #: What "Must show" of the issues names, as far as runs of recipes fill it.
 WANTED = """
-faces68/rcn faces68/timm faces68/rcn-paper faces5/rcn-lift faces5/rcn-liftup faces5/rcn-ms-sar
+faces68/rcn faces68/timm faces68/rcn-paper faces5/rcn-lift/cpu faces5/rcn-liftup/cpu faces5/rcn-ms-sar/cpu
 cifar100/pool-max/cpu cifar100/pool-avg/cpu cifar100/pool-blur/cpu cifar100/pool-lift/cpu cifar100/pool-lift-ll/cpu
 cifar100/pool-lift-noreg/cpu cifar100/recal-none/cpu cifar100/recal-se/cpu cifar100/recal-ms-sar-1/cpu
 cifar100/recal-ms-sar/cpu cifar100/recal-symmetric/cpu cifar100/recal-cell/cpu
