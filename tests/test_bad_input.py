@@ -98,7 +98,16 @@ def test_a_warning_counts_what_is_skipped_once(discs, caplog):
     config = KeypointDataConfig(format="csv", root=str(discs), origin=0.5, val_share=0.01, on_error="skip")
     with caplog.at_level("WARNING", logger="snellen"):
         build_dataset(config, "train").decode_all()
-    assert [message.partition(",")[0] for message in caplog.messages] == ["skipped 1 files that cannot be read"]
+    assert [message.partition(",")[0] for message in caplog.messages] == ["skipped 1 files or rows that cannot be read"]
+
+
+def test_training_goes_on_without_a_malformed_row_where_that_is_asked(discs, tmp_path, capsys):
+    file = discs / "annotations.csv"
+    rows = file.read_text().splitlines()
+    file.write_text("\n".join([*rows[:4], "disc 03.png,1,2,3", *rows[5:]]))
+    recipe_ = write_recipe(discs, tmp_path / "runs", steps=2, validate_every=2)
+    assert main(["train", str(recipe_), "--on-error", "skip"]) == 0
+    assert ROW + "4 columns where the first row has 5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "x" * 300 + ".png"])

@@ -181,6 +181,16 @@ def test_broken_lists_are_refused(tmp_path, text, says):
     refuse(read_gaze_table, path, says)
 
 
+def test_a_malformed_row_of_a_list_is_left_out_where_that_is_asked(tmp_path):
+    write_gazes(tmp_path, people=4)
+    rows = (tmp_path / "labels.csv").read_text().splitlines()
+    (tmp_path / "labels.csv").write_text("\n".join([*rows[:3], "images/x.png,1", *rows[3:]]))
+    with pytest.raises(AnnotationError, match=r"labels\.csv, row 4: 2 columns"):
+        build_gaze(GazeDataConfig(root=str(tmp_path)), "train")
+    (sentence,) = build_gaze(GazeDataConfig(root=str(tmp_path), on_error="skip"), "train").skipped
+    assert "row 4: 2 columns" in sentence
+
+
 def test_missing_pictures_are_said_with_their_row_or_left_out(tmp_path):
     write_gazes(tmp_path, people=4)
     (tmp_path / "images" / "1_0_0_L.png").unlink()

@@ -54,6 +54,52 @@ def test_whole_points_and_empty_ones_are_no_note(tmp_path):
     assert read_points(write(tmp_path / "d.csv", text)).notes == ()
 
 
+# --- malformed rows among good ones
+
+TABLE = "scorer,A,A,A,A\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
+FACE = "1 2 3 4 5 1 2 3 4 5"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("d.csv", "file,x1,y1\na.png,1,2\nb.png,1\nc.png,5,6\n", {3: "2 columns where"}),
+        ("d.csv", "file,x1,y1\na.png,1,2\nb.png,one,2\n,3,4\nc.png,5,6\n", {3: "'one' is not", 4: "name is empty"}),
+        ("d.csv", "file,x1,y1,split\na.png,1,2,\nb.png,1,2,some\nc.png,5,6,\n", {3: "the split 'some'"}),
+        (
+            "l.csv",
+            "file,point,x,y\na.png,n,1,2\na.png,t,3,4\nb.png,n,1,2\nb.png,t,x,4\nc.png,n,1,2\n",
+            {5: "'x' is not"},
+        ),
+        ("l.csv", "file,point,x,y\na.png,n,1,2\nb.png,n,1\nb.png,t,3,4\nc.png,n,1,2\n", {3: "3 columns"}),
+        ("m.csv", f"{TABLE}a.png,1,2,3,4\nb.png,1,2,3\nc.png,1,2,,\n", {5: "4 columns"}),
+        ("t.txt", f"a.png {FACE}\nb.png 1 2 3\nc.png {FACE}\n", {2: "4 columns"}),
+        ("t.tps", "LM=1\n1 2\nIMAGE=a.png\nLM=1\n1 x\nIMAGE=b.png\nLM=1\n1 2\nIMAGE=c.png\n", {5: "'x' is not"}),
+        ("t.tps", "LM=1\n1 2\nIMAGE=a.png\nLM=1\n1 2\nIMAGE=b.jpg\nLM=1\n1 2\nIMAGE=c.png\n", {4: "does not exist"}),
+    ],
+)
+def test_a_malformed_row_is_left_out_where_that_is_asked(tmp_path, name, text, says):
+    """Nothing of its object is kept: half of its points would be a silent loss."""
+    file = write(tmp_path / name, text)
+    for picture in "abc":
+        Image.new("L", (30, 20)).save(tmp_path / f"{picture}.png")
+    form = {"t.txt": "mtfl", "m.csv": "dlc"}.get(name, "auto")
+    refuse(read_points, file, f"row {next(iter(says))}", *says.values(), format=form) if len(says) == 1 else None
+    labels = read_points(file, form, on_error="skip")
+    assert [image.file for image in labels.images if image.objects] == ["a.png", "c.png"]
+    assert len(labels.broken) == len(says)
+    for sentence, (row, words) in zip(labels.broken.values(), says.items(), strict=True):
+        assert f"{file}, row {row}" in sentence
+        assert words in sentence
+
+
+def test_a_table_without_one_good_row_is_refused(tmp_path):
+    refuse(
+        read_table, write(tmp_path / "d.csv", "file,x1,y1\na.png,1\nb.png,x,2\n"), "row 2", "2 columns", on_error="skip"
+    )
+    refuse(read_mtfl_list, write(tmp_path / "d.txt", "a.png 1 2 3\n"), "row 1", "4 columns", on_error="skip")
+
+
 # --- headers and bytes
 
 

@@ -20,7 +20,8 @@ class DataConfig:
         canvas: (height, width) in pixels of what the network sees.
         terms: terms of the data that bind the trained weights; stored with them and said when they are loaded.
         workers: processes that prepare batches beside the training process; 0 prepares them in it.
-        on_error: what a broken file does: "raise" stops with one sentence, "skip" leaves it out and counts it.
+        on_error: what a broken file or a malformed row of annotations does: "raise" stops with one sentence, "skip" leaves it
+            out and counts it.
         cache_mb: decoded images kept in memory, in megabytes a process.
     """
 

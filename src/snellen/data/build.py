@@ -125,10 +125,10 @@ def _read(config: KeypointDataConfig, source: Path, split: Split) -> tuple[list[
     """The annotations of a source, and the annotation files that were left out, with a sentence each."""
     # A format's own origin is the default of its reader.
     origin = {} if config.origin is None else {"origin": config.origin}
-    if config.format == "mtfl":
-        return read_mtfl(source, **origin), {}
-    if config.format == "wflw":
-        return read_wflw(source, **origin), {}
+    if config.format in ("mtfl", "wflw"):
+        broken: dict[str, str] = {}
+        read = read_mtfl if config.format == "mtfl" else read_wflw
+        return read(source, **origin, broken=broken if config.on_error == "skip" else None), broken
     return _read_folders(config, source, split, origin)
 
 

@@ -100,7 +100,9 @@ class AnnotatedImages:
     def _keep(self, annotations: list[Annotation]) -> None:
         if len(self.skipped) > self._told:
             self._told = len(self.skipped)
-            log.warning("skipped %d files that cannot be read, the first: %s", len(self.skipped), self.skipped[0])
+            log.warning(
+                "skipped %d files or rows that cannot be read, the first: %s", len(self.skipped), self.skipped[0]
+            )
         if not annotations:
             raise DataError(f"{self.source}: no usable image is left; check the root folder {self.root}")
         self.annotations, self.schema = annotations, annotations[0].keypoints.schema

@@ -177,7 +177,9 @@ class GazeImages:
             else:
                 kept.append(entry)
         if self.skipped:
-            log.warning("skipped %d files that cannot be read, the first: %s", len(self.skipped), self.skipped[0])
+            log.warning(
+                "skipped %d files or rows that cannot be read, the first: %s", len(self.skipped), self.skipped[0]
+            )
         if not kept:
             raise DataError(f"{self.root}: no usable picture is left; check the folder and its split")
         self.entries = kept

@@ -61,11 +61,14 @@ def _read(config: GazeDataConfig, root: Path, split: Split) -> tuple[list[tuple[
     if config.format == "gazecapture":
         entries, broken = read_gazecapture(root)
         return entries, "point", list(broken.values())
-    if config.test_annotations is not None and split == "test":
-        entries, answer = read_gaze_table(root / config.test_annotations)
-        return [(entry, "test") for entry, _ in entries], answer, []
-    entries, answer = read_gaze_table(root / config.annotations)
-    return entries, answer, []
+    rows: dict[str, str] = {}
+    apart = config.test_annotations if split == "test" else None
+    entries, answer = read_gaze_table(
+        root / (apart or config.annotations), broken=rows if config.on_error == "skip" else None
+    )
+    if apart is not None:
+        entries = [(entry, "test") for entry, _ in entries]
+    return entries, answer, list(rows.values())
 
 
 def _of_split(config: GazeDataConfig, entries: list[tuple[GazeEntry, str]], split: Split) -> list[GazeEntry]:

@@ -13,13 +13,14 @@ Columns, found by their names in the header in any order::
 The list of Columbia Gaze (Smith et al. 2013) as cut to eyes has the first name of each column.
 """
 
-import csv
 import math
 from pathlib import Path
 
 from snellen.data.gaze import Eye, GazeEntry
 from snellen.data.gaze_angles import Answer
 from snellen.keypoints.formats import AnnotationError
+from snellen.keypoints.formats.reading import row_left_out
+from snellen.keypoints.formats.table import rows_of
 
 __all__ = ["read_gaze_table"]
 
@@ -40,8 +41,14 @@ _EYES: dict[str, Eye] = {
 _SPLITS = ("train", "val", "test")
 
 
-def read_gaze_table(path: str | Path) -> tuple[list[tuple[GazeEntry, str]], Answer]:
+def read_gaze_table(
+    path: str | Path, *, broken: dict[str, str] | None = None
+) -> tuple[list[tuple[GazeEntry, str]], Answer]:
     """Read a list of pictures (separator `,`, `;` or tab).
+
+    Args:
+        path: the list.
+        broken: where it is given, a malformed row is left out and noted there, with a sentence.
 
     Returns:
         Each entry with its split, which is empty where the list has no such column; and how the gaze is told.
@@ -50,36 +57,26 @@ def read_gaze_table(path: str | Path) -> tuple[list[tuple[GazeEntry, str]], Answ
         AnnotationError: one sentence with file, row and what to do.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AnnotationError(f"{path} does not exist; give the list of pictures with data.annotations")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise AnnotationError(f"{path} is not UTF-8 text; save it as UTF-8 CSV") from None
-    lines = text.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    try:
-        rows = list(csv.reader(lines, delimiter=max(",;\t", key=first.count)))
-    except csv.Error as error:
-        raise AnnotationError(
-            f"{path} is not a CSV file ({error}); look for a quotation mark without its partner"
-        ) from None
-    filled = [(i, [cell.strip() for cell in row]) for i, row in enumerate(rows, start=1) if any(map(str.strip, row))]
+    filled = rows_of(path, "the list of pictures with data.annotations")
     if not filled:
         raise AnnotationError(f"{path} is empty; it needs a header such as file,person,pitch,yaw and a row a picture")
     columns = _columns(path, filled[0][1])
     answer: Answer = "angles" if "pitch" in columns else "point"
     entries, seen = [], dict[str, int]()
+    sentences: dict[str, str] = {} if broken is None else broken
     for row, cells in filled[1:]:
-        entry, split = _entry(path, row, cells, columns, len(filled[0][1]), answer)
-        if entry.file in seen:
-            raise AnnotationError(
-                f"{path}, row {row}: {entry.file} is already in row {seen[entry.file]}; keep one of the two"
-            )
-        seen[entry.file] = row
-        entries.append((entry, split))
+        place = f"{path}, row {row}"
+        with row_left_out("raise" if broken is None else "skip", sentences, place):
+            entry, split = _entry(path, row, cells, columns, len(filled[0][1]), answer)
+            if entry.file in seen:
+                raise AnnotationError(
+                    f"{place}: {entry.file} is already in row {seen[entry.file]}; keep one of the two"
+                )
+            seen[entry.file] = row
+            entries.append((entry, split))
     if not entries:
-        raise AnnotationError(f"{path} holds a header and no rows; add one row a picture")
+        nothing = f"{path} holds a header and no rows; add one row a picture"
+        raise AnnotationError(next(iter(sentences.values()), nothing))
     return entries, answer
 
 

@@ -63,7 +63,8 @@ def _labels(config: KeypointDataConfig, root: Path, name: str | None) -> PointLa
     schema = get_schema(config.schema) if config.schema else None
     inside = path.resolve().is_relative_to(root.resolve())
     images = None if find_format(kind).own_root and inside else root
-    labels = read_points(path, kind, schema=schema, origin=config.origin, root=images, scale_unit=config.scale_unit)
+    labels = read_points(path, kind, schema=schema, origin=config.origin, root=images, scale_unit=config.scale_unit,
+                         on_error=config.on_error)  # fmt: skip
     try:
         own = _with_structure(labels.schema, config)
     except ValueError as error:

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, finite, point, shortest
+from snellen.keypoints.formats.reading import Collector, OnError, finite, point, row_left_out, shortest
 from snellen.keypoints.formats.table import _MISSING, rows_of
 from snellen.keypoints.schema import Schema
 
@@ -57,7 +57,12 @@ def refuse_h5(path: Path) -> None:
 
 
 def read_deeplabcut(
-    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+    path: str | Path,
+    *,
+    schema: Schema | None = None,
+    origin: float = 0.0,
+    root: str | Path | None = None,
+    on_error: OnError = "raise",
 ) -> PointLabels:
     """Read a CSV of DeepLabCut or all of a project's.
 
@@ -66,6 +71,7 @@ def read_deeplabcut(
         schema: the points; by default the body parts in their order.
         origin: the coordinate that the file gives the centre of the top-left pixel.
         root: folder that the frames' paths are relative to; by default the one that holds `labeled-data`.
+        on_error: what a malformed row does, see `OnError`.
 
     Raises:
         AnnotationError: one sentence with file and row.
@@ -77,7 +83,7 @@ def read_deeplabcut(
         raise AnnotationError(f"{path} holds no CollectedData_*.csv; give a project's folder or one of its CSV files")
     collector = Collector(path, schema, Path(root) if root is not None else _project(files[0]))
     for file in files:
-        _read_file(file, collector, origin)
+        _read_file(file, collector, origin, on_error)
     return collector.finish()
 
 
@@ -91,7 +97,7 @@ def _project(file: Path) -> Path:
     return file.parent
 
 
-def _read_file(file: Path, collector: Collector, origin: float) -> None:
+def _read_file(file: Path, collector: Collector, origin: float, on_error: OnError) -> None:
     rows = rows_of(file, "a CSV of DeepLabCut")
     heads = {
         cells[0].lower(): cells
@@ -116,18 +122,21 @@ def _read_file(file: Path, collector: Collector, origin: float) -> None:
     collector.name(names)
     for row, cells in rows[len(heads) :]:
         place = f"{file}, row {row}"
-        if len(cells) != len(coords):
-            raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(coords)}; correct it")
-        frame = collector.image(_frame(cells[:start], file, collector.root))
-        objects: dict[str, dict[str, tuple[float, float, int]]] = {}
-        for (animal, part), columns in places.items():
-            x, y = cells[columns["x"]], cells[columns["y"]]
-            if (x.lower() in _MISSING) != (y.lower() in _MISSING):
-                collector.half.append(f"{part} in row {row}")
-            elif x.lower() not in _MISSING:
-                objects.setdefault(animal, {})[part] = point(finite(place, x), finite(place, y), origin)
-        for animal, points in objects.items():
-            collector.add(frame, points, place, id=animal, row=row, source=str(file))
+        with row_left_out(on_error, collector.broken, place):
+            if len(cells) != len(coords):
+                raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(coords)}; correct it")
+            objects: dict[str, dict[str, tuple[float, float, int]]] = {}
+            half = []
+            for (animal, part), columns in places.items():
+                x, y = cells[columns["x"]], cells[columns["y"]]
+                if (x.lower() in _MISSING) != (y.lower() in _MISSING):
+                    half.append(f"{part} in row {row}")
+                elif x.lower() not in _MISSING:
+                    objects.setdefault(animal, {})[part] = point(finite(place, x), finite(place, y), origin)
+            frame = collector.image(_frame(cells[:start], file, collector.root))
+            for animal, points in objects.items():
+                collector.add(frame, points, place, id=animal, row=row, source=str(file))
+            collector.half += half
 
 
 def _frame(cells: list[str], file: Path, root: Path) -> str:

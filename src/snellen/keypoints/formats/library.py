@@ -21,6 +21,7 @@ from snellen.keypoints.formats.long_table import looks_long, read_long_csv, writ
 from snellen.keypoints.formats.losses import what_is_lost
 from snellen.keypoints.formats.mtfl import read_mtfl_list, write_mtfl
 from snellen.keypoints.formats.pts import read_pts_tree, write_pts
+from snellen.keypoints.formats.reading import OnError
 from snellen.keypoints.formats.table import read_table, rows_of, write_csv
 from snellen.keypoints.formats.tps import read_tps, write_tps
 from snellen.keypoints.formats.yolo import read_yolo, write_yolo
@@ -42,6 +43,8 @@ class Format:
         folder: whether it is written as a folder of files.
         ending: of a single file.
         own_root: whether its files name their images from a folder of their own; such a folder can be read as it is.
+        by_row: whether `read` takes `on_error`, since people write its rows by hand; formats with a file a picture always go
+            on without a broken one.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Format:
     ending: str
     folder: bool = False
     own_root: bool = False
+    by_row: bool = False
 
     @property
     def sized(self) -> bool:
@@ -60,8 +64,8 @@ class Format:
 
 
 def _format(name: str, read: Callable[..., PointLabels], write: Callable[..., dict[str, bytes]], origin: float,
-            holds: str, ending: str, folder: bool = False, own_root: bool = False) -> Format:  # fmt: skip
-    return Format(name, read, write, frozenset(holds.split()), origin, ending, folder, own_root)
+            holds: str, ending: str, folder: bool = False, own_root: bool = False, by_row: bool = False) -> Format:  # fmt: skip
+    return Format(name, read, write, frozenset(holds.split()), origin, ending, folder, own_root, by_row)
 
 
 #: The formats by name.
@@ -71,14 +75,16 @@ FORMATS: Mapping[str, Format] = {
         _format("coco", read_coco, write_coco, 0.0,
                 "names order skeleton occluded unlabelled blank several empty boxes ids words sizes", ".json"),
         _format("csv", read_table, write_csv, 0.0,
-                "names order occluded unlabelled blank several boxes ids words scales splits groups", ".csv"),
+                "names order occluded unlabelled blank several boxes ids words scales splits groups", ".csv", by_row=True),
         _format("csv-long", read_long_csv, write_long_csv, 0.0,
-                "names order occluded unlabelled blank several ids words scales splits groups", ".csv"),
+                "names order occluded unlabelled blank several ids words scales splits groups", ".csv", by_row=True),
         _format("dlc", read_deeplabcut, write_deeplabcut, 0.0, "names order unlabelled several empty ids words", ".csv",
-                own_root=True),
-        _format("tps", read_tps, write_tps, 0.5, "unlabelled blank several ids words scales extras classes", ".tps"),
+                own_root=True, by_row=True),
+        _format("tps", read_tps, write_tps, 0.5, "unlabelled blank several ids words scales extras classes", ".tps",
+                by_row=True),
         _format("pts", read_pts_tree, write_pts, 1.0, "", "", folder=True, own_root=True),
-        _format("mtfl", read_mtfl_list, write_mtfl, 0.0, "unlabelled blank several", ".txt", own_root=True),
+        _format("mtfl", read_mtfl_list, write_mtfl, 0.0, "unlabelled blank several", ".txt", own_root=True,
+                by_row=True),
         _format("labelme", read_labelme, write_labelme, 0.5,
                 "names occluded unlabelled several empty boxes ids sizes", "", folder=True, own_root=True),
         _format("cvat", read_cvat, write_cvat, 0.5,
@@ -213,6 +219,7 @@ def read_points(
     origin: float | None = None,
     root: str | Path | None = None,
     scale_unit: float = 1.0,
+    on_error: OnError = "raise",
 ) -> PointLabels:
     """Read annotations of any format.
 
@@ -223,13 +230,16 @@ def read_points(
         origin: coordinate that the file gives the centre of the top-left pixel; by default the format's own.
         root: folder of the images; by default where the format has them.
         scale_unit: for "tps", millimetres in the unit of SCALE.
+        on_error: what a malformed row of a list or a table does, see `OnError`.
 
     Raises:
         AnnotationError: one sentence with file and row.
     """
     format, path = place_of_format(path, format)
     chosen = find_format(format)
-    options = {} if origin is None else {"origin": origin}
+    options: dict[str, object] = {} if origin is None else {"origin": origin}
+    if chosen.by_row:
+        options["on_error"] = on_error
     if chosen.name == "tps":
         options["scale_unit"] = scale_unit
     return chosen.read(path, schema=schema, root=root, **options)

@@ -14,7 +14,7 @@ from typing import Any
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, finite, point, shortest
+from snellen.keypoints.formats.reading import Collector, OnError, finite, point, row_left_out, shortest
 from snellen.keypoints.formats.table import _MISSING, _split, _visibility, rows_of
 from snellen.keypoints.keypoints import OCCLUDED
 from snellen.keypoints.schema import Schema
@@ -40,7 +40,12 @@ def looks_long(cells: list[str]) -> bool:
 
 
 def read_long_csv(
-    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+    path: str | Path,
+    *,
+    schema: Schema | None = None,
+    origin: float = 0.0,
+    root: str | Path | None = None,
+    on_error: OnError = "raise",
 ) -> PointLabels:
     """Read a long CSV (separator `,`, `;` or tab).
 
@@ -49,6 +54,7 @@ def read_long_csv(
         schema: the points and their order; by default that of their first appearance.
         origin: the coordinate that the file gives the centre of the top-left pixel.
         root: folder of the images; by default the file's.
+        on_error: what a malformed row does, see `OnError`; an object is left out with all of its rows.
 
     Raises:
         AnnotationError: one sentence with file and row.
@@ -64,41 +70,52 @@ def read_long_csv(
     collector = Collector(path, schema, None if root is None else Path(root))
     objects: dict[tuple[str, str], dict[str, tuple[float, float, int]]] = {}
     first: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
+    halves: dict[tuple[str, str], list[str]] = {}
+    spoilt: set[tuple[str, str]] = set()
     for row, cells in rows[1:]:
         place = f"{path}, row {row}"
-        if len(cells) != len(header):
-            raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(header)}; correct it")
-        values = dict(zip(header, cells, strict=True))
-        if not values["file"] or not values["point"]:
-            raise AnnotationError(f"{place}: the {'file' if not values['file'] else 'point'} is empty; fill it in")
-        key = values["file"], values.get("id", "")
-        points = objects.setdefault(key, {})
-        first.setdefault(key, (row, values))
-        if values["point"] in points:
-            raise AnnotationError(
-                f"{place}: {values['point']} of {values['file']} is there already; keep one row, or give the objects of an "
-                "image different ids in a column id"
-            )
-        code = _visibility(place, values.get("visibility", ""))
-        absent = [values[c].lower() in _MISSING for c in "xy"]
-        if any(absent):
-            code = 0
-        if any(absent) and not all(absent):
-            collector.half.append(f"{values['point']} in row {row}")
-        x, y = (finite(place, values[c]) if code else 0.0 for c in "xy")
-        points[values["point"]] = point(x, y, origin, code)
+        values = dict(zip(header, cells, strict=False))
+        key = values.get("file", ""), values.get("id", "")
+        with row_left_out(on_error, collector.broken, place):
+            if len(cells) != len(header):
+                raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(header)}; correct it")
+            if not values["file"] or not values["point"]:
+                raise AnnotationError(f"{place}: the {'file' if not values['file'] else 'point'} is empty; fill it in")
+            points = objects.setdefault(key, {})
+            first.setdefault(key, (row, values))
+            if values["point"] in points:
+                raise AnnotationError(
+                    f"{place}: {values['point']} of {values['file']} is there already; keep one row, or give the objects of "
+                    "an image different ids in a column id"
+                )
+            code = _visibility(place, values.get("visibility", ""))
+            absent = [values[c].lower() in _MISSING for c in "xy"]
+            if any(absent):
+                code = 0
+            if any(absent) and not all(absent):
+                halves.setdefault(key, []).append(f"{values['point']} in row {row}")
+            x, y = (finite(place, values[c]) if code else 0.0 for c in "xy")
+            points[values["point"]] = point(x, y, origin, code)
+            continue
+        # A malformed row comes here: its object would lack a point that somebody has marked.
+        spoilt.add(key)
     for key, points in objects.items():
         row, values = first[key]
         place = f"{path}, row {row}"
-        file = collector.image(key[0], split=_split(place, values.get("split", "")), group=values.get("group", ""))
-        known: dict[str, Any] = {"id": key[1], "row": row}
-        if values.get("mm_per_pixel", "").lower() not in _MISSING:
-            known["scale"] = finite(place, values["mm_per_pixel"])
-            if known["scale"] <= 0:
-                raise AnnotationError(
-                    f"{place}: mm_per_pixel is {values['mm_per_pixel']}; give millimetres a pixel, above 0"
-                )
-        collector.add(file, points, place, **known)
+        if key in spoilt:
+            continue
+        with row_left_out(on_error, collector.broken, place):
+            known: dict[str, Any] = {"id": key[1], "row": row}
+            if values.get("mm_per_pixel", "").lower() not in _MISSING:
+                known["scale"] = finite(place, values["mm_per_pixel"])
+                if known["scale"] <= 0:
+                    raise AnnotationError(
+                        f"{place}: mm_per_pixel is {values['mm_per_pixel']}; give millimetres a pixel, above 0"
+                    )
+            side = _split(place, values.get("split", ""))
+            file = collector.image(key[0], split=side, group=values.get("group", ""))
+            collector.add(file, points, place, **known)
+            collector.half += halves.get(key, [])
     return collector.finish()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from snellen.keypoints.built_in import get_schema
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, from_annotations
-from snellen.keypoints.formats.reading import shortest
+from snellen.keypoints.formats.reading import OnError, row_left_out, shortest
 from snellen.keypoints.keypoints import Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -23,12 +23,13 @@ __all__ = ["read_mtfl", "read_mtfl_list", "write_mtfl"]
 _POINTS = 5
 
 
-def read_mtfl(path: str | Path, *, origin: float = 0.0) -> list[Annotation]:
+def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] | None = None) -> list[Annotation]:
     """Read one MTFL list (`training.txt` or `testing.txt`).
 
     Args:
         path: the list.
         origin: the coordinate that the file gives the centre of the top-left pixel.
+        broken: where it is given, a malformed row is left out and noted there, with a sentence.
 
     Returns:
         One annotation a row, in file order; empty rows are skipped. Windows path separators become `/`.
@@ -41,34 +42,42 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0) -> list[Annotation]:
         raise AnnotationError(f"{path} does not exist; the root of an MTFL data set holds training.txt and testing.txt")
     schema = get_schema("mtfl-5")
     annotations = []
+    sentences: dict[str, str] = {} if broken is None else broken
     for row, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue
-        # The attributes after the points are optional: users' own lists in this layout often lack them.
-        if len(fields) < 1 + 2 * _POINTS:
-            raise AnnotationError(
-                f"{path}, row {row}: {len(fields)} columns; a row is a file, five x, five y and optional attributes"
-            )
-        try:
-            numbers = np.array(fields[1 : 1 + 2 * _POINTS], dtype=np.float64)
-        except ValueError:
-            raise AnnotationError(
-                f"{path}, row {row}: {' '.join(fields[1 : 1 + 2 * _POINTS])!r} are not ten numbers; correct the row"
-            ) from None
-        if np.isinf(numbers).any():
-            raise AnnotationError(
-                f"{path}, row {row}: a coordinate is infinite; correct it, or write nan where it is not known"
-            )
-        xy = np.stack((numbers[:_POINTS], numbers[_POINTS:]), axis=1) - origin + 0.5
-        annotations.append(Annotation(fields[0].replace("\\", "/"), Keypoints.visible(xy, schema), row))
+        with row_left_out("raise" if broken is None else "skip", sentences, f"{path}, row {row}"):
+            # The attributes after the points are optional: users' own lists in this layout often lack them.
+            if len(fields) < 1 + 2 * _POINTS:
+                raise AnnotationError(
+                    f"{path}, row {row}: {len(fields)} columns; a row is a file, five x, five y and optional attributes"
+                )
+            try:
+                numbers = np.array(fields[1 : 1 + 2 * _POINTS], dtype=np.float64)
+            except ValueError:
+                raise AnnotationError(
+                    f"{path}, row {row}: {' '.join(fields[1 : 1 + 2 * _POINTS])!r} are not ten numbers; correct the row"
+                ) from None
+            if np.isinf(numbers).any():
+                raise AnnotationError(
+                    f"{path}, row {row}: a coordinate is infinite; correct it, or write nan where it is not known"
+                )
+            xy = np.stack((numbers[:_POINTS], numbers[_POINTS:]), axis=1) - origin + 0.5
+            annotations.append(Annotation(fields[0].replace("\\", "/"), Keypoints.visible(xy, schema), row))
     if not annotations:
-        raise AnnotationError(f"{path} holds no rows; a row is a file, five x and five y")
+        nothing = f"{path} holds no rows; a row is a file, five x and five y"
+        raise AnnotationError(next(iter(sentences.values()), nothing))
     return annotations
 
 
 def read_mtfl_list(
-    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+    path: str | Path,
+    *,
+    schema: Schema | None = None,
+    origin: float = 0.0,
+    root: str | Path | None = None,
+    on_error: OnError = "raise",
 ) -> PointLabels:
     """Read an MTFL list; of a folder, `training.txt` and, where it is there, `testing.txt`.
 
@@ -77,6 +86,7 @@ def read_mtfl_list(
         schema: other names for the five points, in MTFL's order.
         origin: the coordinate that the file gives the centre of the top-left pixel.
         root: folder of the images; by default the list's.
+        on_error: what a malformed row does, see `OnError`.
 
     Raises:
         AnnotationError: as `read_mtfl`, and for a schema of another size.
@@ -85,13 +95,15 @@ def read_mtfl_list(
     files = {"": path} if not path.is_dir() else {"train": path / "training.txt", "test": path / "testing.txt"}
     if path.is_dir() and not files["test"].is_file():
         del files["test"]
-    found = [replace(a, split=split) for split, file in files.items() for a in read_mtfl(file, origin=origin)]
+    broken: dict[str, str] = {}
+    aside = broken if on_error == "skip" else None
+    found = [replace(a, split=s) for s, file in files.items() for a in read_mtfl(file, origin=origin, broken=aside)]
     if schema is not None:
         if len(schema) != _POINTS:
             raise AnnotationError(f"{path}: MTFL has five points, but schema {schema.name!r} has {len(schema)}")
         found = [replace(a, keypoints=replace(a.keypoints, schema=schema)) for a in found]
     place = Path(root) if root is not None else path if path.is_dir() else path.parent
-    return from_annotations(found, root=place, source=path)
+    return from_annotations(found, root=place, source=path, broken=broken)
 
 
 def write_mtfl(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:

@@ -3,10 +3,11 @@
 import difflib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,10 +17,26 @@ from snellen.keypoints.formats.labels import LabelledImage, LabelledObject, Poin
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
-__all__ = ["Collector", "Named", "finite", "half_points", "numbered", "read_json", "read_text", "shortest"]
+__all__ = [
+    "Collector", "Named", "OnError", "finite", "half_points", "numbered", "read_json", "read_text", "row_left_out", "shortest",
+]  # fmt: skip
 
 #: The points of an object by name: x and y in the library's convention, and COCO's visibility.
 Named = Mapping[str, tuple[float, float, int]]
+
+#: What a malformed row does: "raise" refuses the file, "skip" leaves the row's object out and says so in `PointLabels.broken`.
+OnError = Literal["raise", "skip"]
+
+
+@contextmanager
+def row_left_out(on_error: OnError, broken: dict[str, str], place: str) -> Iterator[None]:
+    """Around the reading of a row: with "skip" its mistake is noted in `broken` under `place`, and the next row can be read."""
+    try:
+        yield
+    except AnnotationError as error:
+        if on_error == "raise":
+            raise
+        broken[place] = str(error)
 
 
 def read_text(path: Path, what: str) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import SPLIT_NAMES, LabelledImage, LabelledObject, PointLabels
-from snellen.keypoints.formats.reading import half_points, shortest
+from snellen.keypoints.formats.reading import OnError, half_points, row_left_out, shortest
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -49,7 +49,12 @@ def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 
 
 
 def read_table(
-    path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
+    path: str | Path,
+    *,
+    schema: Schema | None = None,
+    origin: float = 0.0,
+    root: str | Path | None = None,
+    on_error: OnError = "raise",
 ) -> PointLabels:
     """Read a plain CSV of keypoints (separator `,`, `;` or tab).
 
@@ -58,6 +63,7 @@ def read_table(
         schema: names of the points; by default taken from the header, else p1, p2, ...
         origin: the coordinate that the file gives the centre of the top-left pixel.
         root: folder of the images; by default the file's.
+        on_error: what a malformed row does, see `OnError`.
 
     Raises:
         AnnotationError: one sentence with file, row and what to do.
@@ -89,44 +95,48 @@ def read_table(
     sides: dict[str, tuple[str, str]] = {}
     seen: dict[tuple[str, str], int] = {}
     half: list[str] = []
+    broken: dict[str, str] = {}
     for row, cells in body:
         place = f"{path}, row {row}"
-        if len(cells) != columns:
-            raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
-        file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
-        if scores and (match := re.fullmatch(r"(.+)#(\d+)", file)) and match[1] in images:
-            file, extra["id"] = match[1], match[2]
-        if not file:
-            raise AnnotationError(f"{place}: the file name is empty; give the image of this row")
-        key = file, extra.get("id", "")
-        if key in seen:
-            other = (
-                "give the objects of an image different ids in a column id" if "id" in extra else "keep one of the two"
-            )
-            raise AnnotationError(f"{place}: {file} is already in row {seen[key]}; {other}")
-        seen[key] = row
-        xy = np.array([_number(path, row, cells[i]) for i in pairs], dtype=np.float64).reshape(-1, 2) - origin + 0.5
-        half += [f"{schema.points[k]} in row {row}" for k in np.flatnonzero(np.isnan(xy).sum(axis=1) == 1)]
-        visibility = np.full(len(schema), VISIBLE)
-        for i, k in seen_by.items():
-            visibility[k] = _visibility(place, cells[i])
-        images.setdefault(file, []).append(
-            LabelledObject(
+        with row_left_out(on_error, broken, place):
+            if len(cells) != columns:
+                raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
+            file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
+            if scores and (match := re.fullmatch(r"(.+)#(\d+)", file)) and match[1] in images:
+                file, extra["id"] = match[1], match[2]
+            if not file:
+                raise AnnotationError(f"{place}: the file name is empty; give the image of this row")
+            key = file, extra.get("id", "")
+            if key in seen:
+                other = (
+                    "give the objects of an image different ids in a column id"
+                    if "id" in extra
+                    else "keep one of the two"
+                )
+                raise AnnotationError(f"{place}: {file} is already in row {seen[key]}; {other}")
+            seen[key] = row
+            xy = np.array([_number(path, row, cells[i]) for i in pairs], dtype=np.float64).reshape(-1, 2) - origin + 0.5
+            visibility = np.full(len(schema), VISIBLE)
+            for i, k in seen_by.items():
+                visibility[k] = _visibility(place, cells[i])
+            item = LabelledObject(
                 Keypoints(xy, visibility, schema),
                 box=_box(path, row, extra, origin),
                 scale=_scale(path, row, extra),
                 id=extra.get("id", ""),
                 row=row,
             )
-        )
-        side = _split(place, extra.get("split", "")), extra.get("group", "")
-        if sides.setdefault(file, side) != side:
-            raise AnnotationError(f"{place}: {file} has another split or group than in a row above; give it one")
+            side = _split(place, extra.get("split", "")), extra.get("group", "")
+            if sides.setdefault(file, side) != side:
+                raise AnnotationError(f"{place}: {file} has another split or group than in a row above; give it one")
+            images.setdefault(file, []).append(item)
+            half += [f"{schema.points[k]} in row {row}" for k in np.flatnonzero(np.isnan(xy).sum(axis=1) == 1)]
     if not images:
-        raise AnnotationError(f"{path} holds a header and no rows; add one row an image")
+        nothing = f"{path} holds a header and no rows; add one row an image"
+        raise AnnotationError(next(iter(broken.values()), nothing))
     listed = tuple(LabelledImage(f, tuple(o), split=sides[f][0], group=sides[f][1]) for f, o in images.items())
     notes = (*half_points(half), *([f"the scores of {scores} points are left out"] if scores else []))
-    return PointLabels(schema, listed, path.parent if root is None else Path(root), path, notes)
+    return PointLabels(schema, listed, path.parent if root is None else Path(root), path, notes, broken)
 
 
 def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, file_size
-from snellen.keypoints.formats.reading import Collector, finite, read_text, shortest
+from snellen.keypoints.formats.reading import Collector, OnError, finite, read_text, row_left_out, shortest
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
@@ -41,6 +41,7 @@ def read_tps(
     origin: float = 0.5,
     root: str | Path | None = None,
     scale_unit: float = 1.0,
+    on_error: OnError = "raise",
 ) -> PointLabels:
     """Read a TPS file.
 
@@ -50,6 +51,7 @@ def read_tps(
         origin: the coordinate that the file gives the centre of the bottom-left pixel.
         root: folder of the images; by default the file's.
         scale_unit: millimetres in the unit of SCALE.
+        on_error: what a malformed specimen does, or one whose picture cannot be read, see `OnError`.
 
     Raises:
         AnnotationError: one sentence with file and row; a picture whose height cannot be read is among its reasons.
@@ -62,32 +64,34 @@ def read_tps(
     sizes: dict[str, tuple[int, int]] = {}
     for row, points, values in specimens:
         place = f"{path}, row {row}"
-        if not values.get("IMAGE"):
-            raise AnnotationError(
-                f"{place}: this specimen has no IMAGE; y counts from the bottom of the picture, so name it"
-            )
-        file = _existing(collector.root, values["IMAGE"].replace("\\", "/"))
-        if file not in sizes:
-            sizes[file] = file_size(collector.root, file, place)
-        height, _ = sizes[file]
-        xy, codes = [], []
-        for number, line in points:
-            x, y, labelled = _landmark(f"{path}, row {number}", line)
-            xy.append((x - origin + 0.5, height - (y - origin + 0.5)))
-            codes.append(VISIBLE if labelled else UNLABELLED)
-        scale = None
-        if values.get("SCALE"):
-            scale = finite(f"{place}, SCALE", values["SCALE"].replace(",", ".")) * scale_unit
-            if scale <= 0:
+        with row_left_out(on_error, collector.broken, place):
+            if not values.get("IMAGE"):
                 raise AnnotationError(
-                    f"{place}: SCALE={values['SCALE']} is no length a pixel; correct it or leave it out"
+                    f"{place}: this specimen has no IMAGE; y counts from the bottom of the picture, so name it"
                 )
-        collector.image(file)
-        extra = {key: value for key, value in values.items() if key not in _TAKEN}
-        collector.add(
-            file, collector.numbered(xy, codes, place), place,
-            scale=scale, id=values.get("ID", ""), extra=extra, row=row,
-        )  # fmt: skip
+            file = _existing(collector.root, values["IMAGE"].replace("\\", "/"))
+            if file not in sizes:
+                sizes[file] = file_size(collector.root, file, place)
+            height, _ = sizes[file]
+            xy, codes = [], []
+            for number, line in points:
+                x, y, labelled = _landmark(f"{path}, row {number}", line)
+                xy.append((x - origin + 0.5, height - (y - origin + 0.5)))
+                codes.append(VISIBLE if labelled else UNLABELLED)
+            scale = None
+            if values.get("SCALE"):
+                scale = finite(f"{place}, SCALE", values["SCALE"].replace(",", ".")) * scale_unit
+                if scale <= 0:
+                    raise AnnotationError(
+                        f"{place}: SCALE={values['SCALE']} is no length a pixel; correct it or leave it out"
+                    )
+            named = collector.numbered(xy, codes, place)
+            extra = {key: value for key, value in values.items() if key not in _TAKEN}
+            collector.image(file)
+            collector.add(
+                file, named, place,
+                scale=scale, id=values.get("ID", ""), extra=extra, row=row,
+            )  # fmt: skip
     collector.notes += [f"{n} {key} of points are left out, landmarks alone are read" for key, n in left_out.items()]
     return collector.finish()
 

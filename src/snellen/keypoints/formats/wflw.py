@@ -15,6 +15,7 @@ import numpy as np
 
 from snellen.keypoints.built_in import WFLW_98
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
+from snellen.keypoints.formats.reading import row_left_out
 from snellen.keypoints.keypoints import Keypoints
 
 __all__ = ["ATTRIBUTES", "read_wflw"]
@@ -26,12 +27,13 @@ _BOX = 4
 _COLUMNS = _XY + _BOX + len(ATTRIBUTES) + 1
 
 
-def read_wflw(path: str | Path, *, origin: float = 0.0) -> list[Annotation]:
+def read_wflw(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] | None = None) -> list[Annotation]:
     """Read one WFLW list (`list_98pt_rect_attr_train.txt` or `list_98pt_rect_attr_test.txt`).
 
     Args:
         path: the list.
         origin: the coordinate that the file gives the centre of the top-left pixel.
+        broken: where it is given, a malformed row is left out and noted there, with a sentence.
 
     Returns:
         One annotation a row, in file order, its `file` in the folder WFLW_images and its `groups` the attributes that are
@@ -46,31 +48,34 @@ def read_wflw(path: str | Path, *, origin: float = 0.0) -> list[Annotation]:
             f"{path} does not exist; the root of WFLW holds WFLW_images and WFLW_annotations as its two archives unpack"
         )
     annotations = []
+    sentences: dict[str, str] = {} if broken is None else broken
     for row, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         fields = line.split(maxsplit=_COLUMNS - 1)  # the rest is the file, whatever it holds
         if not fields:
             continue
-        if len(fields) != _COLUMNS:
-            raise AnnotationError(
-                f"{path}, row {row}: {len(fields)} columns instead of {_COLUMNS}; a row is 98 x and y, a box of four, six "
-                "attributes and a file"
-            )
-        try:
-            xy = np.array(fields[:_XY], dtype=np.float64).reshape(-1, 2) - origin + 0.5
-        except ValueError:
-            raise AnnotationError(
-                f"{path}, row {row}: the first {_XY} columns are not numbers; correct the row"
-            ) from None
-        if not np.isfinite(xy).all():
-            raise AnnotationError(f"{path}, row {row}: a point is not a finite number; correct the row")
-        marks = fields[_XY + _BOX : -1]
-        if set(marks) - {"0", "1"}:
-            raise AnnotationError(
-                f"{path}, row {row}: the attributes {' '.join(marks)!r} are not six of 0 and 1; correct the row"
-            )
-        groups = tuple(name for name, mark in zip(ATTRIBUTES, marks, strict=True) if mark == "1")
-        file = f"WFLW_images/{fields[-1].strip()}"
-        annotations.append(Annotation(file, Keypoints.visible(xy, WFLW_98), row, groups=groups))
+        with row_left_out("raise" if broken is None else "skip", sentences, f"{path}, row {row}"):
+            if len(fields) != _COLUMNS:
+                raise AnnotationError(
+                    f"{path}, row {row}: {len(fields)} columns instead of {_COLUMNS}; a row is 98 x and y, a box of four, six "
+                    "attributes and a file"
+                )
+            try:
+                xy = np.array(fields[:_XY], dtype=np.float64).reshape(-1, 2) - origin + 0.5
+            except ValueError:
+                raise AnnotationError(
+                    f"{path}, row {row}: the first {_XY} columns are not numbers; correct the row"
+                ) from None
+            if not np.isfinite(xy).all():
+                raise AnnotationError(f"{path}, row {row}: a point is not a finite number; correct the row")
+            marks = fields[_XY + _BOX : -1]
+            if set(marks) - {"0", "1"}:
+                raise AnnotationError(
+                    f"{path}, row {row}: the attributes {' '.join(marks)!r} are not six of 0 and 1; correct the row"
+                )
+            groups = tuple(name for name, mark in zip(ATTRIBUTES, marks, strict=True) if mark == "1")
+            file = f"WFLW_images/{fields[-1].strip()}"
+            annotations.append(Annotation(file, Keypoints.visible(xy, WFLW_98), row, groups=groups))
     if not annotations:
-        raise AnnotationError(f"{path} holds no rows; a row is 98 x and y, a box of four, six attributes and a file")
+        nothing = f"{path} holds no rows; a row is 98 x and y, a box of four, six attributes and a file"
+        raise AnnotationError(next(iter(sentences.values()), nothing))
     return annotations
