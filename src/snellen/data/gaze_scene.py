@@ -101,11 +101,15 @@ class GazeScenes:
         gap = width * rng.uniform(*GAP)
         x, y = rng.uniform(0, self.side - 2 * width - gap), rng.uniform(0, self.side - height)
         for eye, at in ((left, x), (right, x + width + gap)):
-            matrix = compose(scaling(width / eye.shape[-1], height / eye.shape[-2]), translation(at, y))
-            size = (self.side, self.side)
+            # Only the pixels that the picture reaches: those about it are many more.
+            x0, y0 = math.floor(at), math.floor(y)
+            rows, columns = slice(y0, min(self.side, y0 + math.ceil(height) + 1)), slice(x0, x0 + math.ceil(width) + 1)
+            under = scene[:, rows, columns]
+            size = (under.shape[-2], under.shape[-1])
+            matrix = compose(scaling(width / eye.shape[-1], height / eye.shape[-2]), translation(at - x0, y - y0))
             # What the picture covers of each of the scene's pixels: its edges may lie between them.
             cover = warp(torch.ones(1, *eye.shape[-2:]), matrix, size)
-            scene = scene * (1 - cover) + warp(eye, matrix, size)
+            scene[:, rows, columns] = under * (1 - cover) + warp(eye, matrix, size)
         return scene.round().clamp(0, 255).to(torch.uint8), Box(x, y, x + 2 * width + gap, y + height)
 
 
