@@ -189,6 +189,16 @@ def test_printed_settings_are_the_resolved_ones(recipe, capsys):
     assert from_dict(yaml.safe_load(yaml.safe_dump(to_dict(expected)))) == expected
 
 
+@pytest.mark.parametrize("join", [False, True])
+def test_one_option_of_a_choice_leaves_the_others_as_the_recipe_has_them(capsys, join):
+    flags = {"--model.choices.zoom_options.size": "[64, 64]", "--model.choices.zoom_options.nodes": "[15, 15]"}
+    given = [f"{k}={v}" for k, v in flags.items()] if join else [word for flag in flags.items() for word in flag]
+    assert main(["train", "faces68-full-oracle", *given, "--model.choices.width", "0.5", "--print_config"]) == 0
+    choices = yaml.safe_load(capsys.readouterr().out)["model"]["choices"]
+    options = {"size": [64, 64], "separable": True, "max_zoom": 4, "nodes": [15, 15]}
+    assert choices == {"norm": "batch", "width": 0.5, "zoom": "boxes", "zoom_options": options}
+
+
 def test_printed_settings_hold_every_setting(capsys):
     main(["train", "wings-rcn", "--print_config"])
     printed = yaml.safe_load(capsys.readouterr().out)

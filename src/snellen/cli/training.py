@@ -2,9 +2,10 @@
 
 import argparse
 import dataclasses
+import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from snellen.config import ConfigError, KeypointConfig, RunConfig, config_class, nearest, to_dict
@@ -78,11 +79,13 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
     arguments = [re.sub(r"^--init(?==|$)", "--train.init", a) for a in arguments]
     kind: type[RunConfig] = KeypointConfig
+    values: dict[str, Any] = {}
     if not arguments[0].startswith("-"):
         file, values = find_recipe(arguments[0]), read_recipe(arguments[0])
         _known_settings(values, str(file))
         kind = config_class(values)
         arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
+    arguments = _whole_options(arguments, values)
     parser = ArgumentParser(
         prog="snellen train RECIPE",
         description="Train a model by a recipe; every setting is a flag. Without a recipe, the settings of keypoints. "
@@ -105,6 +108,28 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
 
         print(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), end="")
     return config, show
+
+
+def _whole_options(arguments: Sequence[str], recipe: Mapping[str, Any]) -> list[str]:
+    """`--model.choices.zoom_options.size S` with the recipe's other options in it, which jsonargparse would drop."""
+    import yaml
+
+    made, options = [], dict[str, dict[str, Any]]()
+    rest = iter(arguments)
+    for argument in rest:
+        match = re.fullmatch(r"--model\.choices\.(\w+)\.(\w+)(?:=(.*))?", argument, re.DOTALL)
+        if match is None:
+            made.append(argument)
+            continue
+        choice, option, value = match.groups()
+        known = (recipe.get("model") or {}).get("choices", {}).get(choice)
+        before = options.setdefault(choice, dict(known) if isinstance(known, Mapping) else {})
+        try:
+            before[option] = yaml.safe_load(next(rest, "") if value is None else value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--model.choices.{choice}.{option}: this is no YAML value; quote it") from None
+    flags = [f"--model.choices.{choice}={json.dumps(values)}" for choice, values in options.items()]
+    return made + flags
 
 
 def _check_values(arguments: Sequence[str], kind: type[RunConfig]) -> None:
