@@ -73,7 +73,7 @@ def records_of(
         outcomes: of each seed its scores (evaluation-SPLIT.json) and circumstances (`run_circumstances`).
         seeds: in that order.
         command: what repeats them, `N` standing for the seed.
-        metrics: of `METRICS`, or "nme:NORMALISER"; by default the task's main one.
+        metrics: of `METRICS`, "nme:NORMALISER" or "per_class_iou.CLASS"; by default the task's main one.
         note: one sentence of context.
 
     Raises:
@@ -123,11 +123,16 @@ def has_metric(scores: Mapping[str, Any], metric: str) -> bool:
 
 
 def _described(metric: str, normaliser: str) -> tuple[str, str, float, str]:
-    """Name, unit, factor and normaliser of a metric; "nme:NORMALISER" is the mean error over another distance."""
+    """Name, unit, factor and normaliser of a metric.
+
+    "nme:NORMALISER" is the mean error over another distance, "per_class_iou.CLASS" the IoU of one class.
+    """
     if metric.startswith("nme:"):
         return f"nme over {metric[4:]}", "%", 100, metric[4:]
+    if metric.startswith("per_class_iou."):
+        return f"IoU of {metric.removeprefix('per_class_iou.')}", "%", 100, ""
     if metric not in METRICS:
-        raise ConfigError(f"there is no metric {metric!r}; choose of {', '.join(METRICS)}, nme:NORMALISER")
+        raise ConfigError(f"there is no metric {metric!r}; choose of {', '.join(METRICS)}, nme:NORMALISER, per_class_iou.CLASS")
     name, unit, factor = METRICS[metric]
     return name, unit, factor, "" if unit == "px" else normaliser
 
