@@ -63,10 +63,9 @@ def read_gaze_table(
     columns = _columns(path, filled[0][1])
     answer: Answer = "angles" if "pitch" in columns else "point"
     entries, seen = [], dict[str, int]()
-    sentences: dict[str, str] = {} if broken is None else broken
     for row, cells in filled[1:]:
         place = f"{path}, row {row}"
-        with row_left_out("raise" if broken is None else "skip", sentences, place):
+        with row_left_out(broken, place):
             entry, split = _entry(path, row, cells, columns, len(filled[0][1]), answer)
             if entry.file in seen:
                 raise AnnotationError(
@@ -76,7 +75,7 @@ def read_gaze_table(
             entries.append((entry, split))
     if not entries:
         nothing = f"{path} holds a header and no rows; add one row a picture"
-        raise AnnotationError(next(iter(sentences.values()), nothing))
+        raise AnnotationError(next(iter((broken or {}).values()), nothing))
     return entries, answer
 
 

@@ -132,7 +132,9 @@ def _described(metric: str, normaliser: str) -> tuple[str, str, float, str]:
     if metric.startswith("per_class_iou."):
         return f"IoU of {metric.removeprefix('per_class_iou.')}", "%", 100, ""
     if metric not in METRICS:
-        raise ConfigError(f"there is no metric {metric!r}; choose of {', '.join(METRICS)}, nme:NORMALISER, per_class_iou.CLASS")
+        raise ConfigError(
+            f"there is no metric {metric!r}; choose of {', '.join(METRICS)}, nme:NORMALISER, per_class_iou.CLASS"
+        )
     name, unit, factor = METRICS[metric]
     return name, unit, factor, "" if unit == "px" else normaliser
 

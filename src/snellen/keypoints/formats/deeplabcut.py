@@ -120,9 +120,10 @@ def _read_file(file: Path, collector: Collector, origin: float, on_error: OnErro
             raise AnnotationError(f"{file}: the body part {part!r} has no x and y; export it from DeepLabCut again")
     names = dict.fromkeys(part for _, part in places)
     collector.name(names)
+    broken = collector.broken if on_error == "skip" else None
     for row, cells in rows[len(heads) :]:
         place = f"{file}, row {row}"
-        with row_left_out(on_error, collector.broken, place):
+        with row_left_out(broken, place):
             if len(cells) != len(coords):
                 raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(coords)}; correct it")
             objects: dict[str, dict[str, tuple[float, float, int]]] = {}

@@ -68,6 +68,7 @@ def read_long_csv(
             "a long CSV has columns file, point, x, y"
         )
     collector = Collector(path, schema, None if root is None else Path(root))
+    broken = collector.broken if on_error == "skip" else None
     objects: dict[tuple[str, str], dict[str, tuple[float, float, int]]] = {}
     first: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
     halves: dict[tuple[str, str], list[str]] = {}
@@ -76,7 +77,7 @@ def read_long_csv(
         place = f"{path}, row {row}"
         values = dict(zip(header, cells, strict=False))
         key = values.get("file", ""), values.get("id", "")
-        with row_left_out(on_error, collector.broken, place):
+        with row_left_out(broken, place):
             if len(cells) != len(header):
                 raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(header)}; correct it")
             if not values["file"] or not values["point"]:
@@ -104,7 +105,7 @@ def read_long_csv(
         place = f"{path}, row {row}"
         if key in spoilt:
             continue
-        with row_left_out(on_error, collector.broken, place):
+        with row_left_out(broken, place):
             known: dict[str, Any] = {"id": key[1], "row": row}
             if values.get("mm_per_pixel", "").lower() not in _MISSING:
                 known["scale"] = finite(place, values["mm_per_pixel"])

@@ -42,12 +42,11 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
         raise AnnotationError(f"{path} does not exist; the root of an MTFL data set holds training.txt and testing.txt")
     schema = get_schema("mtfl-5")
     annotations = []
-    sentences: dict[str, str] = {} if broken is None else broken
     for row, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue
-        with row_left_out("raise" if broken is None else "skip", sentences, f"{path}, row {row}"):
+        with row_left_out(broken, f"{path}, row {row}"):
             # The attributes after the points are optional: users' own lists in this layout often lack them.
             if len(fields) < 1 + 2 * _POINTS:
                 raise AnnotationError(
@@ -67,7 +66,7 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
             annotations.append(Annotation(fields[0].replace("\\", "/"), Keypoints.visible(xy, schema), row))
     if not annotations:
         nothing = f"{path} holds no rows; a row is a file, five x and five y"
-        raise AnnotationError(next(iter(sentences.values()), nothing))
+        raise AnnotationError(next(iter((broken or {}).values()), nothing))
     return annotations
 
 

@@ -29,12 +29,12 @@ OnError = Literal["raise", "skip"]
 
 
 @contextmanager
-def row_left_out(on_error: OnError, broken: dict[str, str], place: str) -> Iterator[None]:
-    """Around the reading of a row: with "skip" its mistake is noted in `broken` under `place`, and the next row can be read."""
+def row_left_out(broken: dict[str, str] | None, place: str) -> Iterator[None]:
+    """Around the reading of a row: its mistake is noted in `broken` under `place`, and the next can be read; None raises."""
     try:
         yield
     except AnnotationError as error:
-        if on_error == "raise":
+        if broken is None:
             raise
         broken[place] = str(error)
 

@@ -95,10 +95,10 @@ def read_table(
     sides: dict[str, tuple[str, str]] = {}
     seen: dict[tuple[str, str], int] = {}
     half: list[str] = []
-    broken: dict[str, str] = {}
+    broken: dict[str, str] | None = {} if on_error == "skip" else None
     for row, cells in body:
         place = f"{path}, row {row}"
-        with row_left_out(on_error, broken, place):
+        with row_left_out(broken, place):
             if len(cells) != columns:
                 raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
             file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
@@ -133,10 +133,10 @@ def read_table(
             half += [f"{schema.points[k]} in row {row}" for k in np.flatnonzero(np.isnan(xy).sum(axis=1) == 1)]
     if not images:
         nothing = f"{path} holds a header and no rows; add one row an image"
-        raise AnnotationError(next(iter(broken.values()), nothing))
+        raise AnnotationError(next(iter((broken or {}).values()), nothing))
     listed = tuple(LabelledImage(f, tuple(o), split=sides[f][0], group=sides[f][1]) for f, o in images.items())
     notes = (*half_points(half), *([f"the scores of {scores} points are left out"] if scores else []))
-    return PointLabels(schema, listed, path.parent if root is None else Path(root), path, notes, broken)
+    return PointLabels(schema, listed, path.parent if root is None else Path(root), path, notes, broken or {})
 
 
 def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:

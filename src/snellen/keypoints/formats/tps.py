@@ -58,13 +58,14 @@ def read_tps(
     """
     path = Path(path)
     collector = Collector(path, schema, None if root is None else Path(root))
+    broken = collector.broken if on_error == "skip" else None
     lines = read_text(path, "a TPS file").splitlines()
     left_out: dict[str, int] = {}
     specimens = _specimens(path, lines, left_out)
     sizes: dict[str, tuple[int, int]] = {}
     for row, points, values in specimens:
         place = f"{path}, row {row}"
-        with row_left_out(on_error, collector.broken, place):
+        with row_left_out(broken, place):
             if not values.get("IMAGE"):
                 raise AnnotationError(
                     f"{place}: this specimen has no IMAGE; y counts from the bottom of the picture, so name it"

@@ -48,12 +48,11 @@ def read_wflw(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
             f"{path} does not exist; the root of WFLW holds WFLW_images and WFLW_annotations as its two archives unpack"
         )
     annotations = []
-    sentences: dict[str, str] = {} if broken is None else broken
     for row, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         fields = line.split(maxsplit=_COLUMNS - 1)  # the rest is the file, whatever it holds
         if not fields:
             continue
-        with row_left_out("raise" if broken is None else "skip", sentences, f"{path}, row {row}"):
+        with row_left_out(broken, f"{path}, row {row}"):
             if len(fields) != _COLUMNS:
                 raise AnnotationError(
                     f"{path}, row {row}: {len(fields)} columns instead of {_COLUMNS}; a row is 98 x and y, a box of four, six "
@@ -77,5 +76,5 @@ def read_wflw(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
             annotations.append(Annotation(file, Keypoints.visible(xy, WFLW_98), row, groups=groups))
     if not annotations:
         nothing = f"{path} holds no rows; a row is 98 x and y, a box of four, six attributes and a file"
-        raise AnnotationError(next(iter(sentences.values()), nothing))
+        raise AnnotationError(next(iter((broken or {}).values()), nothing))
     return annotations
