@@ -135,11 +135,18 @@ def test_a_wrong_row_is_named_by_every_verb_and_nothing_is_written(discs, tmp_pa
     rows = file.read_text().splitlines()
     file.write_text("\n".join([*rows[:4], *lines, *rows[5:]]))
     train = ["train", str(write_recipe(discs, tmp_path / "runs"))]
-    for ask in (["check", str(discs), "--sheet", str(tmp_path / "s.png")], train,
-                ["convert", str(file), str(tmp_path / "x.json"), "--to", "coco"]):  # fmt: skip
+    for ask in (train, ["convert", str(file), str(tmp_path / "x.json"), "--to", "coco"]):
         assert main(ask) == 1
         assert says in one_line(capsys)
     assert [p.name for p in tmp_path.iterdir()] == [discs.name]
+    # `check` looks at the others too, so that every mistake is seen at once.
+    rows = file.read_text().splitlines()
+    file.write_text("\n".join([*rows[:7], "disc 05.png", *rows[8:]]))
+    assert main(["check", str(discs), "--sheet", "", "--workers", "1", "--origin", "0.5", "--json"]) == 1
+    (found,) = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["kind"] == "broken"]
+    assert found["severity"] == "error"
+    assert says in found["sentence"]
+    assert found["files"] == [f"{file}, row 5", f"{file}, row 8"]
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,9 @@ def check(
         reader = PictureReader(max_pixels, grey_range)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    labels, format = _read(path, format, schema, origin, root, scale_unit)
-    other = _read(test, format, schema, origin, root, scale_unit)[0] if test else None
+    # Malformed rows are findings like the others, so that all of them are seen at once.
+    labels, format = _read(path, format, schema, origin, root, scale_unit, on_error="skip")
+    other = _read(test, format, schema, origin, root, scale_unit, on_error="skip")[0] if test else None
     rank = None
     if denoiser is not None:
         rank = DenoiserRanking(load_denoiser(denoiser), labels.root, Path(suspects) if suspects else None, reader)
@@ -131,7 +132,14 @@ def convert(
 
 
 def _read(
-    path: str | Path, format: str, schema: str | None, origin: float | None, root: str | None, unit: float
+    path: str | Path,
+    format: str,
+    schema: str | None,
+    origin: float | None,
+    root: str | None,
+    unit: float,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
 ) -> "tuple[PointLabels, str]":
     """Annotations under a built-in schema where one is named, and the name of their format."""
     from snellen.data.own import with_schema
@@ -140,5 +148,5 @@ def _read(
 
     format, place = place_of_format(path, format)
     known = get_schema(schema) if schema else None
-    labels = read_points(place, format, schema=known, origin=origin, root=root, scale_unit=unit)
+    labels = read_points(place, format, schema=known, origin=origin, root=root, scale_unit=unit, on_error=on_error)
     return (labels if known is None else with_schema(labels, known)), format

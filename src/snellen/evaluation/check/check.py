@@ -66,6 +66,7 @@ def check_data(
     xy = np.stack([item.keypoints.xy for _, item in labels.objects])
     known: NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=2))
     findings = [
+        *_broken({**labels.broken, **(test.broken if test else {})}),
         *_files(labels, pictures),
         *_greys(pictures, reader),
         *_coverage(names, known),
@@ -97,19 +98,18 @@ def _points(objects: Sequence[LabelledObject]) -> NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.zeros((0, 2))
 
 
+def _broken(sentences: Mapping[str, str]) -> list[Finding]:
+    """Annotation files, and rows of tables, that cannot be read."""
+    if not sentences:
+        return []
+    what = "annotation file or row cannot" if len(sentences) == 1 else "annotation files or rows cannot"
+    first = next(iter(sentences.values()))
+    return [Finding("broken", "error", f"{len(sentences)} {what} be read: {first}", tuple(sentences))]
+
+
 def _files(labels: PointLabels, pictures: dict[str, Picture]) -> list[Finding]:
-    """Broken pictures and annotation files, turned pictures, sizes that differ, and what the reader left out."""
+    """Broken pictures, turned pictures, sizes that differ, and what the reader left out."""
     found = [Finding("note", "note", note) for note in labels.notes]
-    if labels.broken:
-        first = next(iter(labels.broken.values()))
-        found.append(
-            Finding(
-                "broken",
-                "error",
-                f"{len(labels.broken)} annotation files cannot be read: {first}",
-                tuple(labels.broken),
-            )
-        )
     unreadable = {file: p.error for file, p in pictures.items() if p.error}
     if unreadable:
         first = next(iter(unreadable.values()))

@@ -87,7 +87,8 @@ class PointLabels:
         root: folder that the images' names are relative to.
         source: the annotation file or folder.
         notes: sentences on what the reader left out or assumed.
-        broken: of files with one a picture, those that cannot be read, with a sentence each.
+        broken: of files with one a picture, those that cannot be read, and malformed rows that were left out (`OnError`),
+            with a sentence each.
 
     Raises:
         ValueError: at construction, for a file named twice.
