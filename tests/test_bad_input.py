@@ -143,10 +143,11 @@ def test_a_wrong_row_is_named_by_every_verb_and_nothing_is_written(discs, tmp_pa
     rows = file.read_text().splitlines()
     file.write_text("\n".join([*rows[:7], "disc 05.png", *rows[8:]]))
     assert main(["check", str(discs), "--sheet", "", "--workers", "1", "--origin", "0.5", "--json"]) == 1
-    (found,) = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["kind"] == "broken"]
-    assert found["severity"] == "error"
-    assert says in found["sentence"]
-    assert found["files"] == [f"{file}, row 5", f"{file}, row 8"]
+    first, second = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["kind"] == "broken"]
+    assert first["severity"] == "error"
+    assert says in first["sentence"]
+    assert second["sentence"].startswith(f"{file}, row 8: 1 columns")
+    assert (first["files"], second["files"]) == ([f"{file}, row 5"], [f"{file}, row 8"])
 
 
 @pytest.mark.parametrize(

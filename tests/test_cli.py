@@ -199,6 +199,39 @@ def test_one_option_of_a_choice_leaves_the_others_as_the_recipe_has_them(capsys,
     assert choices == {"norm": "batch", "width": 0.5, "zoom": "boxes", "zoom_options": options}
 
 
+OPTIONS = "--model.choices.zoom_options"
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        ([f"{OPTIONS}.nodes", "[9, 9]", OPTIONS, "{size: [64, 64]}"], {"size": [64, 64]}),
+        ([OPTIONS, "{size: [64, 64]}", f"{OPTIONS}.max_zoom=2e0"], {"size": [64, 64], "max_zoom": 2.0}),
+        (
+            [f"{OPTIONS}.max_zoom", "2", "--model.choices.width", "1"],
+            {"size": [96, 96], "separable": True, "max_zoom": 2},
+        ),
+    ],
+)
+def test_later_flags_of_options_go_before_earlier_ones(capsys, flags, options):
+    assert main(["train", "faces68-full-oracle", *flags, "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["choices"]["zoom_options"] == options
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ([f"{OPTIONS}.size", "--seed=3"], f"{OPTIONS}.size needs a value"),
+        ([f"{OPTIONS}.size"], f"{OPTIONS}.size needs a value"),
+        ([f"{OPTIONS}.size", "["], "'[' is no value"),
+        (["--model.choices.norm.size", "3"], "model.choices.norm is 'batch', which has no size"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_a_sentence(capsys, flags, says):
+    assert main(["train", "faces68-full-oracle", *flags]) == 1
+    assert says in capsys.readouterr().err
+
+
 def test_printed_settings_hold_every_setting(capsys):
     main(["train", "wings-rcn", "--print_config"])
     printed = yaml.safe_load(capsys.readouterr().out)

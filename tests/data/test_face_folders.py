@@ -1,5 +1,7 @@
 """300-W folders and WFLW lists as data sets: splits, groups, origins, boxes at the photo's edge."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,20 @@ class TestSeveralFacesInAPicture(DatasetContract):
         assert data.names == ["two.png", "two.png#2"]
         assert torch.equal(data[0].image, data[1].image)
         assert data[1].keypoints.xy[0, 0] == data[0].keypoints.xy[0, 0] + 1
+
+
+def test_a_malformed_row_of_a_list_is_left_out_and_counted_where_that_is_asked(tmp_path):
+    rows = [f"{name}_0001.png 10 30 20 12 28 20 21 30 40 41" for name in "abcdefgh"]
+    for name in "abcdefgh":
+        Image.new("L", (60, 60), 90).save(tmp_path / f"{name}_0001.png")
+    (tmp_path / "training.txt").write_text("\n".join([*rows[:3], "x_0001.png 1 2", *rows[3:]]))
+    skip = KeypointDataConfig(format="mtfl", root=str(tmp_path), val_share=0.3, on_error="skip")
+    with pytest.raises(AnnotationError, match=r"training\.txt, row 4: 3 columns"):
+        build_dataset(replace(skip, on_error="raise"), "train")
+    train, val = (build_dataset(skip, split) for split in ("train", "val"))
+    assert len(train) + len(val) == 8
+    for data in (train, val):  # nobody knows its side
+        assert [s for s in data.skipped if "row 4: 3 columns" in s] == data.skipped != []
 
 
 # --- splits

@@ -90,6 +90,14 @@ def test_lists_go_before_everything(discs):
         build_dataset(config, "train")
 
 
+def test_lists_may_name_an_image_whose_row_is_left_out(discs):
+    files = [im.file for im in labels_of(discs).images]
+    (discs / "val.txt").write_text("\n".join(files[:3]))
+    rows = (discs / "annotations.csv").read_text().splitlines()
+    (discs / "annotations.csv").write_text("\n".join([rows[0], f"{files[0]},1", *rows[2:]]))
+    assert names(own(discs, val_list="val.txt", on_error="skip"), "val") == set(files[1:3])
+
+
 def test_folds_are_a_partition(discs):
     parts = [names(own(discs, folds=3, fold=i), "val") for i in range(3)]
     assert sum(map(len, parts)) == 24 == len(set().union(*parts))

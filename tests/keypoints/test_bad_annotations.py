@@ -72,9 +72,15 @@ FACE = "1 2 3 4 5 1 2 3 4 5"
             {5: "'x' is not"},
         ),
         ("l.csv", "file,point,x,y\na.png,n,1,2\nb.png,n,1\nb.png,t,3,4\nc.png,n,1,2\n", {3: "3 columns"}),
+        ("l.csv", "id,file,point,x,y\n1,a.png,n,1,2\n1,b.png,n,1,2\nb.png,t,3,4\n1,c.png,n,1,2\n", {4: "4 columns"}),
         ("m.csv", f"{TABLE}a.png,1,2,3,4\nb.png,1,2,3\nc.png,1,2,,\n", {5: "4 columns"}),
         ("t.txt", f"a.png {FACE}\nb.png 1 2 3\nc.png {FACE}\n", {2: "4 columns"}),
         ("t.tps", "LM=1\n1 2\nIMAGE=a.png\nLM=1\n1 x\nIMAGE=b.png\nLM=1\n1 2\nIMAGE=c.png\n", {5: "'x' is not"}),
+        (
+            "t.tps",
+            "LM=2\n1 2\n1 2\nIMAGE=a.png\nLM=2\n1 2\nIMAGE=b.png\nLM=2\n1 2\n1 2\nIMAGE=c.png\n",
+            {7: "1 points are missing"},
+        ),
         ("t.tps", "LM=1\n1 2\nIMAGE=a.png\nLM=1\n1 2\nIMAGE=b.jpg\nLM=1\n1 2\nIMAGE=c.png\n", {4: "does not exist"}),
     ],
 )
@@ -93,11 +99,25 @@ def test_a_malformed_row_is_left_out_where_that_is_asked(tmp_path, name, text, s
         assert words in sentence
 
 
+@pytest.mark.parametrize("text", ['b.png,"1,2\n', 'b.png,1,"2\n', '"b.png,1,2\n'])
+def test_a_lost_quotation_mark_is_never_taken_for_one_malformed_row(tmp_path, text):
+    """All rows behind it would be part of its cell."""
+    file = write(tmp_path / "d.csv", f"file,x1,y1\na.png,1,2\n{text}c.png,5,6\nd.png,5,6\n")
+    refuse(read_table, file, "row 3", "a cell goes on in the next row", "quotation mark", on_error="skip")
+
+
+def test_a_second_row_of_an_image_is_read_where_its_first_one_is_malformed(tmp_path):
+    labels = read_table(write(tmp_path / "d.csv", "file,x1,y1\na.png,one,2\na.png,5,6\n"), on_error="skip")
+    assert [(image.file, image.objects[0].row) for image in labels.images] == [("a.png", 3)]
+
+
 def test_a_table_without_one_good_row_is_refused(tmp_path):
     refuse(
         read_table, write(tmp_path / "d.csv", "file,x1,y1\na.png,1\nb.png,x,2\n"), "row 2", "2 columns", on_error="skip"
     )
     refuse(read_mtfl_list, write(tmp_path / "d.txt", "a.png 1 2 3\n"), "row 1", "4 columns", on_error="skip")
+    write(tmp_path / "set/training.txt", f"a.png {FACE}\nb.png 1\n")
+    refuse(read_mtfl_list, write(tmp_path / "set/testing.txt", "").parent, "testing.txt holds no rows", on_error="skip")
 
 
 # --- headers and bytes

@@ -167,3 +167,10 @@ def test_wflw_refusals(tmp_path):
     ):
         file.write_text(text)
         refuse(read_wflw, file, *says)
+
+
+def test_a_malformed_wflw_row_is_left_out_where_that_is_asked(tmp_path):
+    file, good, broken = tmp_path / "list.txt", wflw_row(FACE), {}
+    file.write_text(f"{good}\n{' '.join(good.split()[2:])}\n{good}\n")
+    assert [a.row for a in read_wflw(file, broken=broken)] == [1, 3]
+    assert "row 2: 205 columns" in broken[f"{file}, row 2"]

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -79,13 +78,12 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     arguments = [re.sub(r"^--on-error(?==|$)", "--data.on_error", a) for a in arguments]
     arguments = [re.sub(r"^--init(?==|$)", "--train.init", a) for a in arguments]
     kind: type[RunConfig] = KeypointConfig
-    values: dict[str, Any] = {}
-    if not arguments[0].startswith("-"):
+    arguments, options = _take_options(arguments)
+    if arguments and not arguments[0].startswith("-"):
         file, values = find_recipe(arguments[0]), read_recipe(arguments[0])
         _known_settings(values, str(file))
         kind = config_class(values)
         arguments = ["--recipe", file.stem, "--config", str(file), *arguments[1:]]
-    arguments = _whole_options(arguments, values)
     parser = ArgumentParser(
         prog="snellen train RECIPE",
         description="Train a model by a recipe; every setting is a flag. Without a recipe, the settings of keypoints. "
@@ -102,6 +100,7 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind)) from None
     config = kind(**{name: value for name, value in vars(settings).items() if name != "config"})
+    config = _with_options(config, options) if options else config
     show = "--print_config" in arguments
     if show:
         import yaml
@@ -110,26 +109,52 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     return config, show
 
 
-def _whole_options(arguments: Sequence[str], recipe: Mapping[str, Any]) -> list[str]:
-    """`--model.choices.zoom_options.size S` with the recipe's other options in it, which jsonargparse would drop."""
+#: A flag of one option of a choice, e.g. --model.choices.zoom_options.size.
+_OPTION = re.compile(r"--model\.choices\.(\w+)\.(\w+)(?:=(.*))?", re.DOTALL)
+
+
+def _take_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The arguments without flags of one option of a choice, and these: jsonargparse would drop the choice's other options.
+
+    A later flag of the whole choice, or of all choices, replaces them, as flags do.
+    """
     import yaml
 
-    made, options = [], dict[str, dict[str, Any]]()
-    rest = iter(arguments)
-    for argument in rest:
-        match = re.fullmatch(r"--model\.choices\.(\w+)\.(\w+)(?:=(.*))?", argument, re.DOTALL)
+    rest: list[str] = []
+    options: dict[str, dict[str, Any]] = {}
+    following = iter(arguments)
+    for argument in following:
+        match = _OPTION.fullmatch(argument)
         if match is None:
-            made.append(argument)
+            whole = re.match(r"--model\.choices(?:\.(\w+))?(?:=|$)", argument)
+            if whole is not None:
+                options = {choice: o for choice, o in options.items() if whole[1] and choice != whole[1]}
+            rest.append(argument)
             continue
         choice, option, value = match.groups()
-        known = (recipe.get("model") or {}).get("choices", {}).get(choice)
-        before = options.setdefault(choice, dict(known) if isinstance(known, Mapping) else {})
+        flag = argument.partition("=")[0]
+        value = next(following, "--") if value is None else value
+        if value.startswith("--"):
+            raise ConfigError(f"{flag} needs a value")
         try:
-            before[option] = yaml.safe_load(next(rest, "") if value is None else value)
+            parsed = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise ConfigError(f"--model.choices.{choice}.{option}: this is no YAML value; quote it") from None
-    flags = [f"--model.choices.{choice}={json.dumps(values)}" for choice, values in options.items()]
-    return made + flags
+            raise ConfigError(f"{flag}: {value!r} is no value; quote it as YAML") from None
+        if isinstance(parsed, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", parsed):
+            parsed = float(parsed)  # which YAML 1.1 takes for a word
+        options.setdefault(choice, {})[option] = parsed
+    return rest, options
+
+
+def _with_options(config: RunConfig, options: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """The configuration with single options of its choices changed."""
+    choices = dict(config.model.choices)
+    for choice, changed in options.items():
+        known = choices.get(choice, {})
+        if not isinstance(known, Mapping):
+            raise ConfigError(f"model.choices.{choice} is {known!r}, which has no {next(iter(changed))}")
+        choices[choice] = {**known, **changed}
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, choices=choices))
 
 
 def _check_values(arguments: Sequence[str], kind: type[RunConfig]) -> None:

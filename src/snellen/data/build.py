@@ -74,7 +74,10 @@ def build_dataset(config: KeypointDataConfig, split: Split, *, decode: bool = Tr
     annotations, broken = _read(config, source, split)
     if split != "test":
         annotations = [a for a in annotations if _held_out(config, a.file) == (split == "val")]
-        broken = {file: sentence for file, sentence in broken.items() if _held_out(config, file) == (split == "val")}
+        if config.format == "pts":  # elsewhere they are rows, of which nobody knows the side: they count on both
+            broken = {
+                file: sentence for file, sentence in broken.items() if _held_out(config, file) == (split == "val")
+            }
         if not annotations:
             raise DataError(f"{source}: the {split} split is empty; change data.val_share or add images")
     return _images(config, annotations, root, source, broken, decode=decode)

@@ -44,7 +44,7 @@ def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[
         annotations = [replace(a, box=_best(boxes.get(a.file, []), a.keypoints)) for a in annotations]
     if apart:
         return labels, annotations
-    sides = _sides(config, root, annotations)
+    sides = _sides(config, root, annotations, lenient=bool(labels.broken) and config.on_error == "skip")
     chosen = [a for a in annotations if sides[a.file] == split]
     if not chosen and split == "test":
         raise ConfigError(
@@ -91,11 +91,11 @@ def _with_structure(schema: Schema, config: KeypointDataConfig) -> Schema:
     return schema
 
 
-def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation]) -> dict[str, str]:
-    """The split of each file."""
+def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation], *, lenient: bool) -> dict[str, str]:
+    """The split of each file; `lenient` where lists may name files whose rows were left out."""
     keys = {a.file: a.key or a.file for a in annotations}
     marks = {a.file: a.split for a in annotations}
-    val, test = (_listed(root, name, marks) for name in (config.val_list, config.test_list))
+    val, test = (_listed(root, name, marks, lenient=lenient) for name in (config.val_list, config.test_list))
     both = sorted(val & test)
     if both:
         raise ConfigError(f"{both[0]} is in data.val_list and in data.test_list; take it out of one of them")
@@ -116,7 +116,7 @@ def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation]
     return sides
 
 
-def _listed(root: Path, name: str | None, known: dict[str, str]) -> set[str]:
+def _listed(root: Path, name: str | None, known: dict[str, str], *, lenient: bool) -> set[str]:
     if name is None:
         return set()
     path = root / name
@@ -128,11 +128,11 @@ def _listed(root: Path, name: str | None, known: dict[str, str]) -> set[str]:
         ) from None
     listed = {line.strip().replace("\\", "/") for line in lines if line.strip()}
     unknown = sorted(listed - set(known))
-    if unknown:
+    if unknown and not lenient:
         raise DataError(
             f"{path} lists {unknown[0]}, which is not annotated; correct the name as the annotations write it"
         )
-    return listed
+    return listed & set(known)
 
 
 def read_boxes(path: Path) -> dict[str, list[tuple[Box, float]]]:

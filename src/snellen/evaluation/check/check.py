@@ -98,13 +98,18 @@ def _points(objects: Sequence[LabelledObject]) -> NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.zeros((0, 2))
 
 
+#: Annotation files and rows that `check` tells the mistakes of, one by one.
+_BROKEN_SHOWN = 10
+
+
 def _broken(sentences: Mapping[str, str]) -> list[Finding]:
     """Annotation files, and rows of tables, that cannot be read."""
-    if not sentences:
-        return []
-    what = "annotation file or row cannot" if len(sentences) == 1 else "annotation files or rows cannot"
-    first = next(iter(sentences.values()))
-    return [Finding("broken", "error", f"{len(sentences)} {what} be read: {first}", tuple(sentences))]
+    found = [Finding("broken", "error", sentence, (place,)) for place, sentence in sentences.items()]
+    if len(found) <= _BROKEN_SHOWN:
+        return found
+    rest = tuple(sentences)[_BROKEN_SHOWN:]
+    more = f"{len(rest):,} more annotation files or rows cannot be read"
+    return [*found[:_BROKEN_SHOWN], Finding("broken", "error", more, rest)]
 
 
 def _files(labels: PointLabels, pictures: dict[str, Picture]) -> list[Finding]:

@@ -73,6 +73,7 @@ def read_long_csv(
     first: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
     halves: dict[tuple[str, str], list[str]] = {}
     spoilt: set[tuple[str, str]] = set()
+    torn: set[str] = set()
     for row, cells in rows[1:]:
         place = f"{path}, row {row}"
         values = dict(zip(header, cells, strict=False))
@@ -98,12 +99,16 @@ def read_long_csv(
             x, y = (finite(place, values[c]) if code else 0.0 for c in "xy")
             points[values["point"]] = point(x, y, origin, code)
             continue
-        # A malformed row comes here: its object would lack a point that somebody has marked.
-        spoilt.add(key)
+        # A malformed row comes here: its object would lack a point that somebody has marked. Where cells are missing, no cell
+        # is certain to be what its column says.
+        if len(cells) == len(header):
+            spoilt.add(key)
+        else:
+            torn |= set(cells)
     for key, points in objects.items():
         row, values = first[key]
         place = f"{path}, row {row}"
-        if key in spoilt:
+        if key in spoilt or key[0] in torn:
             continue
         with row_left_out(broken, place):
             known: dict[str, Any] = {"id": key[1], "row": row}

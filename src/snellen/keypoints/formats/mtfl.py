@@ -94,9 +94,11 @@ def read_mtfl_list(
     files = {"": path} if not path.is_dir() else {"train": path / "training.txt", "test": path / "testing.txt"}
     if path.is_dir() and not files["test"].is_file():
         del files["test"]
-    broken: dict[str, str] = {}
-    aside = broken if on_error == "skip" else None
-    found = [replace(a, split=s) for s, file in files.items() for a in read_mtfl(file, origin=origin, broken=aside)]
+    found, broken = list[Annotation](), dict[str, str]()
+    for split, file in files.items():
+        rows: dict[str, str] | None = {} if on_error == "skip" else None
+        found += [replace(a, split=split) for a in read_mtfl(file, origin=origin, broken=rows)]
+        broken |= rows or {}
     if schema is not None:
         if len(schema) != _POINTS:
             raise AnnotationError(f"{path}: MTFL has five points, but schema {schema.name!r} has {len(schema)}")

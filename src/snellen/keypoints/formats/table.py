@@ -94,6 +94,7 @@ def read_table(
     images: dict[str, list[LabelledObject]] = {}
     sides: dict[str, tuple[str, str]] = {}
     seen: dict[tuple[str, str], int] = {}
+    files: set[str] = set()  # also of malformed rows
     half: list[str] = []
     broken: dict[str, str] | None = {} if on_error == "skip" else None
     for row, cells in body:
@@ -102,10 +103,11 @@ def read_table(
             if len(cells) != columns:
                 raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
             file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
-            if scores and (match := re.fullmatch(r"(.+)#(\d+)", file)) and match[1] in images:
+            if scores and (match := re.fullmatch(r"(.+)#(\d+)", file)) and match[1] in files:
                 file, extra["id"] = match[1], match[2]
             if not file:
                 raise AnnotationError(f"{place}: the file name is empty; give the image of this row")
+            files.add(file)
             key = file, extra.get("id", "")
             if key in seen:
                 other = (
@@ -114,7 +116,6 @@ def read_table(
                     else "keep one of the two"
                 )
                 raise AnnotationError(f"{place}: {file} is already in row {seen[key]}; {other}")
-            seen[key] = row
             xy = np.array([_number(path, row, cells[i]) for i in pairs], dtype=np.float64).reshape(-1, 2) - origin + 0.5
             visibility = np.full(len(schema), VISIBLE)
             for i, k in seen_by.items():
@@ -130,6 +131,7 @@ def read_table(
             if sides.setdefault(file, side) != side:
                 raise AnnotationError(f"{place}: {file} has another split or group than in a row above; give it one")
             images.setdefault(file, []).append(item)
+            seen[key] = row
             half += [f"{schema.points[k]} in row {row}" for k in np.flatnonzero(np.isnan(xy).sum(axis=1) == 1)]
     if not images:
         nothing = f"{path} holds a header and no rows; add one row an image"
@@ -150,13 +152,20 @@ def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:
     if "\0" in text:
         row = text[: text.index("\0")].count("\n") + 1
         raise AnnotationError(f"{path}, row {row}: there is a null byte, so this is no text; save it as UTF-8 CSV")
+    reader, rows = csv.reader(text.splitlines(), delimiter=_separator(text)), list[tuple[int, list[str]]]()
     try:
-        rows = list(csv.reader(text.splitlines(), delimiter=_separator(text)))
+        for number, cells in enumerate(reader, start=1):
+            if reader.line_num != number:
+                # It would swallow the rows after it, up to the file's end.
+                raise AnnotationError(
+                    f"{path}, row {number}: a cell goes on in the next row; look for a quotation mark without its partner"
+                )
+            rows.append((number, [cell.strip() for cell in cells]))
     except csv.Error as error:
         raise AnnotationError(
             f"{path} is not a CSV file ({error}); look for a quotation mark without its partner"
         ) from None
-    return [(i, [c.strip() for c in row]) for i, row in enumerate(rows, start=1) if any(c.strip() for c in row)]
+    return [(number, cells) for number, cells in rows if any(cells)]
 
 
 def _separator(text: str) -> str:

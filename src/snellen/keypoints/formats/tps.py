@@ -61,7 +61,7 @@ def read_tps(
     broken = collector.broken if on_error == "skip" else None
     lines = read_text(path, "a TPS file").splitlines()
     left_out: dict[str, int] = {}
-    specimens = _specimens(path, lines, left_out)
+    specimens = _specimens(path, lines, left_out, broken)
     sizes: dict[str, tuple[int, int]] = {}
     for row, points, values in specimens:
         place = f"{path}, row {row}"
@@ -98,14 +98,38 @@ def read_tps(
 
 
 def _specimens(
-    path: Path, lines: list[str], left_out: dict[str, int]
+    path: Path, lines: list[str], left_out: dict[str, int], broken: dict[str, str] | None
 ) -> list[tuple[int, list[tuple[int, str]], dict[str, str]]]:
     """Row of LM, the numbered rows of points, and the values after them, of each specimen."""
-    found: list[tuple[int, list[tuple[int, str]], dict[str, str]]] = []
-    wanted, take = 0, True  # rows of points still to come, and whether they are landmarks
+    parts: list[list[tuple[int, str]]] = []
     for row, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        match = _KEY.match(line)
+        key = match[1].upper() if match else ""
+        if key == "LM3":
+            raise AnnotationError(f"{path}, row {row}: LM3 are points in space; give a file of flat landmarks (LM)")
+        if key == "LM":
+            parts.append([])
+        elif not parts:
+            what = f"{key} stands" if match else f"{line.strip()!r} stands"
+            raise AnnotationError(f"{path}, row {row}: {what} before the first LM; a specimen begins with LM=number")
+        parts[-1].append((row, line))
+    found = []
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
+        with row_left_out(broken, f"{path}, row {part[0][0]}"):
+            found.append(_specimen(path, part, after[0][0] if after else None, left_out))
+    return found
+
+
+def _specimen(
+    path: Path, lines: list[tuple[int, str]], after: int | None, left_out: dict[str, int]
+) -> tuple[int, list[tuple[int, str]], dict[str, str]]:
+    """One specimen's part of `_specimens`, from its LM to the next one in row `after`."""
+    points: list[tuple[int, str]] = []
+    values: dict[str, str] = {}
+    wanted, take = 0, True  # rows of points still to come, and whether they are landmarks
+    for row, line in lines:
         match = _KEY.match(line)
         if match is None:
             if not wanted:
@@ -114,32 +138,26 @@ def _specimens(
                 )
             wanted -= 1
             if take:
-                found[-1][1].append((row, line))
+                points.append((row, line))
             continue
         key, value = match[1].upper(), match[2]
         if wanted:
             raise AnnotationError(
                 f"{path}, row {row}: {wanted} points are missing before {key}; correct the number of LM"
             )
-        if key == "LM3":
-            raise AnnotationError(f"{path}, row {row}: LM3 are points in space; give a file of flat landmarks (LM)")
         if key in ("LM", "POINTS"):
             if not value.isdigit():
                 raise AnnotationError(f"{path}, row {row}: {key}={value} is not a number of points; correct it")
             wanted, take = int(value), key == "LM"
-        if key == "LM":
-            found.append((row, [], {}))
-        elif not found:
-            raise AnnotationError(
-                f"{path}, row {row}: {key} stands before the first LM; a specimen begins with LM=number"
-            )
         elif key in ("CURVES", "OUTLINES"):
             left_out[key] = left_out.get(key, 0) + (int(value) if value.isdigit() else 1)
-        elif key != "POINTS":
-            found[-1][2][key] = value
+        else:
+            values[key] = value
+    if wanted and after is not None:
+        raise AnnotationError(f"{path}, row {after}: {wanted} points are missing before LM; correct the number of LM")
     if wanted:
-        raise AnnotationError(f"{path}, row {len(lines)}: the file ends with {wanted} points missing; copy it again")
-    return found
+        raise AnnotationError(f"{path}, row {lines[-1][0]}: the file ends with {wanted} points missing; copy it again")
+    return lines[0][0], points, values
 
 
 def _landmark(place: str, line: str) -> tuple[float, float, bool]:
