@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder of the recipe's data")
     parser.add_argument("--images", nargs="+", help="pictures in place of --data, shown whole")
     parser.add_argument("--count", type=int, help="at most so many of the pictures, spread over them")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flip", action=argparse.BooleanOptionalAction, help="average with the mirror image's answer")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 takes what it picks")

@@ -64,7 +64,7 @@ class Options:
     origin: float = 0.0
     max_pixels: int = MAX_PIXELS
     every: int = 1
-    batch_size: int = 16
+    batch_size: int = 8
     workers: int = 0
     device: str | None = None
     on_error: Literal["raise", "skip"] = "skip"

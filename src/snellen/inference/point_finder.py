@@ -55,7 +55,7 @@ class PointFinder:
         *,
         min_confidence: float = 0.0,
         locator: "PointFinder | None" = None,
-        batch_size: int = 16,
+        batch_size: int = 8,
     ) -> list[Keypoints]:
         """Find the points in images.
 

@@ -77,7 +77,7 @@ def find_points(
     requests: Iterable[Request],
     *,
     locator: "PointFinder | None" = None,
-    batch_size: int = 16,
+    batch_size: int = 8,
     workers: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> Iterator[Found]:
