@@ -73,7 +73,9 @@ def add_verbs(verbs: Any) -> None:
         "--max-pixels", type=int, default=120_000_000, help="larger pictures are left out (default %(default)s)"
     )
     predict.add_argument("--every", type=int, default=1, help="of a video, take one frame in so many")
-    predict.add_argument("--batch-size", type=int, default=8, help="pictures at a time; 8 is quick on CPUs, give more on a GPU")
+    predict.add_argument(
+        "--batch-size", type=int, default=8, help="pictures at a time; 8 is quick on CPUs, give more on a GPU"
+    )
     predict.add_argument("--workers", type=int, default=0, help="threads that decode; by default one a core")
     predict.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     predict.add_argument("--on-error", choices=("raise", "skip"), default="skip", help="what a broken file does")
