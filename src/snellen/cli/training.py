@@ -100,7 +100,7 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind)) from None
     config = kind(**{name: value for name, value in vars(settings).items() if name != "config"})
-    config = _with_options(config, options) if options else config
+    config = _with_options(config, options)
     show = "--print_config" in arguments
     if show:
         import yaml
