@@ -73,6 +73,18 @@ def test_bisection_equals_newton():
     torch.testing.assert_close(zoom_points(points, grid, SOURCE).xy, zoom_points(points, general, SOURCE).xy)
 
 
+@pytest.mark.parametrize("sd", [0.5, 5.0, 10.0])
+def test_a_raster_is_inverted_as_its_points_are(sd):
+    """Many targets share their starts, few have one each: the same answers, on strongly bent grids too."""
+    grid = grid_of(False, sd=sd)
+    rows, columns = torch.meshgrid(torch.linspace(-3, 303, 90), torch.linspace(-4, 404, 120), indexing="ij")
+    raster = torch.stack((columns, rows), dim=-1).reshape(1, -1, 2).expand(2, -1, -1).double()
+    whole = zoom_points(raster, grid, SOURCE)
+    parts = [zoom_points(part, grid, SOURCE) for part in raster.split(1000, dim=1)]
+    torch.testing.assert_close(whole.xy, torch.cat([part.xy for part in parts], dim=1), rtol=0, atol=1e-3)
+    assert torch.equal(whole.inside, torch.cat([part.inside for part in parts], dim=1))
+
+
 @KINDS
 def test_points_lie_where_the_picture_shows_them(separable):
     """A blob's centre of mass in the zoomed picture, against the blob's centre moved as a point."""

@@ -42,14 +42,35 @@ class TestZoomedKeypointTask(TaskContract):
         super().test_step_gives_a_finite_loss_and_every_gradient(task_and_batches)
 
     def test_saliency_is_told_where_the_points_are(self, tmp_path):
-        made = settings(tmp_path, zoom_boxes=1.0)
+        made = settings(tmp_path, zoom_boxes=0.5)
         task = prepare(from_dict(made)).task
         plain = prepare(from_dict(settings(tmp_path))).task
         job = prepare(from_dict(made))
         batch = next(iter(_batches(job)))
-        expected = saliency_loss(task._answer(batch), batch).item()
+        expected = 0.5 * batch.xy.shape[1] * saliency_loss(task._answer(batch), batch).item()
         assert expected > 0
         assert task.loss(batch).item() - plain.loss(batch).item() == pytest.approx(expected, rel=1e-3)
+
+    def test_guidance_fades(self, tmp_path, monkeypatch):
+        """At the first step every image is zoomed by its points' box, as zoom "boxes" zooms; past the share none is."""
+        made = settings(tmp_path, zoom_guide=0.5, steps=8)
+        job = prepare(from_dict(made))
+        batch = next(iter(_batches(job)))
+        grids = []
+        seen = job.task.model.zoomer.register_forward_hook(lambda m, i, seen: grids.append(seen.grid.nodes))
+        for step in range(5):
+            monkeypatch.setattr(type(job.task), "global_step", step)
+            job.task.loss(batch)
+        seen.remove()
+        options = {"size": [32, 32], "nodes": [9, 9], "max_zoom": 3, "separable": True}
+        ideal = prepare(from_dict(settings(tmp_path, "boxes", options))).task._answer(batch).grid.nodes
+        plain = job.task._answer(batch).grid.nodes
+        torch.testing.assert_close(grids[0], ideal)
+        torch.testing.assert_close(grids[4], plain)
+        from_box = [(g - ideal).flatten(1).amax(1) < 1e-6 for g in grids]
+        from_net = [(g - plain).flatten(1).amax(1) < 1e-6 for g in grids]
+        assert all((a ^ b).all() for a, b in zip(from_box, from_net, strict=True))
+        assert 0 < sum(int(a.sum()) for a in from_box[1:4]) < 24
 
 
 def _batches(job):
@@ -158,3 +179,5 @@ def test_what_the_data_cannot_give_is_refused(tmp_path):
         prepare(from_dict(labels))
     with pytest.raises(ConfigError, match="predicts none"):
         prepare(from_dict(settings(tmp_path, "uniform", {"size": [32, 32]}, zoom_boxes=1.0)))
+    with pytest.raises(ConfigError, match="predicts none"):
+        prepare(from_dict(settings(tmp_path, "uniform", {"size": [32, 32]}, zoom_guide=0.5)))

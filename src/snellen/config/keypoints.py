@@ -142,7 +142,10 @@ class KeypointTrainConfig(TrainConfig):
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
         init: folder of a run, or name of shipped weights, to begin with where names and shapes match; empty for none.
-        zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one.
+        zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one; 1
+            weighs it as the data term, which sums over the points.
+        zoom_guide: share of the steps, at the beginning, in which the points' boxes take the place of the predicted saliency
+            for ever fewer of the images: the network learns magnified objects while the saliency is still learned.
     """
 
     target: Literal["hard", "split", "gauss"] = "hard"
@@ -152,11 +155,13 @@ class KeypointTrainConfig(TrainConfig):
     l2_mixing: float = 0.0
     init: str = ""
     zoom_boxes: float = 0.0
+    zoom_guide: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("l2_trunk", "l2_branch", "l2_mixing", "zoom_boxes"):
             require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
+        require(0 <= self.zoom_guide <= 1, f"train.zoom_guide is a share of the steps, 0 to 1, not {self.zoom_guide}")
         require(self.sigma > 0, f"train.sigma must be positive, not {self.sigma}")
 
 

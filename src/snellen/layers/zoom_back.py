@@ -20,6 +20,10 @@ __all__ = ["Placed", "Unzoomed", "unzoom", "unzoom_boxes", "unzoom_points", "zoo
 
 #: Newton's steps of at most a few cells each: grids of 31 nodes need about ten, strongly bent ones a few times that.
 STEPS = 60
+#: As many meet nearly all of a raster's targets; the others go on by themselves.
+FEW_STEPS = 5
+#: Bins across the source that share a start, where there are more targets than bins.
+BINS = 64
 #: How far from a target an answer may be mapped, as a fraction of the source, and beside the zoomed picture, in cells.
 CLOSE, BESIDE = 1e-5, 1e-4
 
@@ -187,24 +191,51 @@ def _invert_axis(nodes: Tensor, target: Tensor) -> Tensor:
 
 def _invert(nodes: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Node coordinates that are mapped onto `target` (b, k, 2), and whether they are."""
-    gh, gw = nodes.shape[1:3]
-    limit = torch.tensor([gw - 1, gh - 1], device=nodes.device, dtype=nodes.dtype)
     with torch.no_grad():
-        # The nearest of the nodes to begin with: the map bends everything between the node and its neighbours only.
-        nearest = torch.cdist(target, nodes.flatten(1, 2)).argmin(dim=-1)
-        place = torch.stack((nearest % gw, nearest.div(gw, rounding_mode="floor")), dim=-1).to(target.dtype)
-        for _ in range(STEPS):
-            found, derivative = _forward(nodes, place)
-            # The step with gradients below brings what is this close to the last digit.
-            if not torch.compiler.is_compiling() and bool(((target - found).abs() < 0.1 * CLOSE).all()):
-                break
-            step = _solve(derivative, target - found)
-            place = torch.minimum((place + step.clamp(-1.5, 1.5)).clamp(min=-1), limit + 1)
+        if torch.compiler.is_compiling() or target.shape[1] <= BINS * BINS:
+            place = _newton(nodes, target, _nearest_node(nodes, target))
+        else:
+            # A raster has far more targets than there are nodes, and neighbours begin at the same node. The few that this
+            # misleads where a grid bends strongly begin again from their own.
+            place = _newton(nodes, target, _nearest_node_of_bin(nodes, target), FEW_STEPS)
+            missed = (_forward(nodes, place)[0] - target).abs().amax(dim=-1) >= CLOSE
+            for i in missed.any(dim=1).nonzero().flatten().tolist():
+                grid, lost = nodes[i : i + 1], target[i : i + 1, missed[i]]
+                place[i, missed[i]] = _newton(grid, lost, _nearest_node(grid, lost))[0]
         found, derivative = _forward(nodes, place)
         hit = (found - target).abs().amax(dim=-1) < CLOSE
     # One more step with gradients: those of the implicit function, J^-1 (dtarget - dmap).
     again, _ = _forward(nodes, place)
     return place + _solve(derivative, target - again), hit
+
+
+def _newton(nodes: Tensor, target: Tensor, place: Tensor, steps: int = STEPS) -> Tensor:
+    """Newton's steps from `place` (b, k, 2), node coordinates, until all targets are met or `steps` are done."""
+    limit = torch.tensor([nodes.shape[2], nodes.shape[1]], device=nodes.device, dtype=nodes.dtype)
+    for _ in range(steps):
+        found, derivative = _forward(nodes, place)
+        # The step with gradients that follows brings what is this close to the last digit.
+        if not torch.compiler.is_compiling() and bool(((target - found).abs() < 0.1 * CLOSE).all()):
+            break
+        step = _solve(derivative, target - found)
+        place = torch.minimum((place + step.clamp(-1.5, 1.5)).clamp(min=-1), limit)
+    return place
+
+
+def _nearest_node(nodes: Tensor, target: Tensor) -> Tensor:
+    """The node that looks nearest to each target, to begin with: between it and its neighbours the map bends little."""
+    gw = nodes.shape[2]
+    nearest = torch.cdist(target, nodes.flatten(1, 2)).argmin(dim=-1)
+    return torch.stack((nearest % gw, nearest.div(gw, rounding_mode="floor")), dim=-1).to(target.dtype)
+
+
+def _nearest_node_of_bin(nodes: Tensor, target: Tensor) -> Tensor:
+    """The same for the middle of each target's bin, of `BINS` x `BINS` over the source."""
+    middle = (torch.arange(BINS, device=nodes.device, dtype=nodes.dtype) + 0.5) / BINS
+    middles = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).reshape(1, -1, 2)
+    start = _nearest_node(nodes, middles.expand(nodes.shape[0], -1, -1))
+    column, row = (target * BINS).floor().clamp(0, BINS - 1).long().unbind(-1)
+    return start.gather(1, (row * BINS + column)[..., None].expand(-1, -1, 2))
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:

@@ -188,10 +188,14 @@ class SaliencySampler(_Salient):
         )
 
     def grid(self, image: Tensor, boxes: Tensor | None) -> tuple[ZoomGrid, Tensor | None]:
-        """See `Zoomer`."""
+        """The grid, and the predicted saliency; where an image has boxes, their saliency makes its grid instead."""
         logits = self.look(image)[:, 0] / self.temperature
         saliency = torch.softmax(logits.flatten(1), dim=-1).view_as(logits)
-        return self.from_saliency(saliency), saliency
+        if boxes is None:
+            return self.from_saliency(saliency), saliency
+        told = box_saliency(boxes.to(image.device), image, self.nodes, 1.0, BETA).to(saliency)
+        known = torch.isfinite(boxes).all(dim=-1).any(dim=-1).to(image.device)[:, None, None]
+        return self.from_saliency(torch.where(known, told, saliency)), saliency
 
 
 class FixedZoom(_Salient):

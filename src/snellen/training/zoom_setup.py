@@ -26,11 +26,12 @@ def prepare_zoom(model: KeypointNet, config: KeypointConfig, samples: KeypointDa
         ConfigError: where a saliency is to be supervised that the model does not have.
     """
     zoomer: Any = getattr(model, "zoomer", None)
-    if config.train.zoom_boxes and not isinstance(zoomer, SaliencySampler):
-        raise ConfigError(
-            "train.zoom_boxes supervises a saliency, and this model predicts none; take model.choices.zoom saliency or "
-            "separable, or leave it out"
-        )
+    for name in ("zoom_boxes", "zoom_guide"):
+        if getattr(config.train, name) and not isinstance(zoomer, SaliencySampler):
+            raise ConfigError(
+                f"train.{name} supervises a saliency, and this model predicts none; take model.choices.zoom saliency or "
+                "separable, or leave it out"
+            )
     if not isinstance(zoomer, FixedZoom):
         return
     canvas, boxes, part = config.data.canvas, [], Spread(samples, IMAGES)

@@ -45,11 +45,24 @@ class KeypointTask(Task):
         weights = {name: getattr(config.train, f"l2_{name}") for name in groups}
         self._penalties = [(weights[n], [p for p in g if p.requires_grad]) for n, g in groups.items() if weights[n]]
 
-    def _answer(self, batch: Batch) -> KeypointOutput:
+    def _answer(self, batch: Batch, guide: float = 0.0) -> KeypointOutput:
+        """What the model says, told the boxes where it needs them, and those of a share `guide` of the images anyhow."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        boxes = {"boxes": point_boxes(batch.xy, batch.labelled)} if self.model.needs_boxes else {}
+        boxes = {}
+        if self.model.needs_boxes or guide:
+            told = point_boxes(batch.xy, batch.labelled)
+            if not self.model.needs_boxes:
+                # A generator of the step's own: a resumed training draws the same.
+                chance = torch.Generator().manual_seed(self.config.train.steps * self.config.seed + self.global_step)
+                left_out = torch.rand(len(image), generator=chance).to(told.device) >= guide
+                told = torch.where(left_out[:, None, None], torch.nan, told)
+            boxes = {"boxes": told}
         output: KeypointOutput = self.model(image, **boxes)
         return output
+
+    def _guide(self) -> float:
+        share = self.config.train.zoom_guide
+        return max(0.0, 1 - self.global_step / (share * self.config.train.steps)) if share else 0.0
 
     def _data_term(self, output: KeypointOutput, batch: Batch) -> Tensor:
         train = self.config.train
@@ -64,10 +77,10 @@ class KeypointTask(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         """The data term plus the paper's L2 terms, and the saliency's supervision, where their weights are not zero."""
-        output = self._answer(batch)
+        output = self._answer(batch, self._guide())
         loss = self._data_term(output, batch)
         if self.config.train.zoom_boxes:
-            loss = loss + self.config.train.zoom_boxes * saliency_loss(output, batch)
+            loss = loss + self.config.train.zoom_boxes * output.logits.shape[1] * saliency_loss(output, batch)
         for weight, group in self._penalties:
             loss = loss + weight * sum_of_squares(group)
         return loss
