@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import torch
 import yaml
 
 from snellen import api
@@ -83,7 +84,6 @@ def test_timm_is_imported_when_one_of_its_backbones_is_built():
     [
         (["trian"], "nearest: train"),
         (["reciepes"], "nearest: recipes"),
-        ([], "required: VERB"),
         (["evaluate"], "required: run"),
         (["train"], "name a recipe"),
         (["train", "wings-rnc"], "nearest: wings-rcn"),
@@ -99,6 +99,9 @@ def test_timm_is_imported_when_one_of_its_backbones_is_built():
         (["train", "--seed", "1", "wings-rcn"], "the recipe comes first"),
         (["evaluate", "runs/x", "--on-error", "maybe"], "invalid choice: 'maybe'"),
         (["train", "wings-rcn", "--out", "/dev/null/runs"], "cannot be made"),
+        (["train", "wings-rcn", "--name", "../mine"], "is a path; give the run folder's plain name"),
+        (["train", "wings-rcn", "--model.choices.branch_mask", "101"], "branch_mask='101' does not fit 5 branches"),
+        (["train", "wings-rcn", "--model.name", "timm:resnet18"], "--model.choices.backbone timm:resnet18"),
         (["train", "--resume"], "one run folder"),
         (["train", "--resume", "/nowhere"], "/nowhere is not a run folder"),
         (["evaluate", "/nowhere"], "/nowhere is not a run folder"),
@@ -109,6 +112,25 @@ def test_timm_is_imported_when_one_of_its_backbones_is_built():
 )
 def test_a_mistake_is_answered_in_one_line(capsys, arguments, says):
     assert says in refused(capsys, *arguments)
+
+
+def test_without_a_verb_all_are_listed(capsys):
+    assert main([]) == 2
+    assert "train RECIPE" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(capsys, tmp_path):
+    out = tmp_path / "runs"
+    assert "torch sees none" in refused(
+        capsys, "train", "wings-rcn", "--train.accelerator", "gpu", "--out", str(out), "--data.root", "null"
+    )
+    assert not out.exists()
+
+
+def test_a_mask_keeps_its_leading_zeros(capsys):
+    assert main(["train", "wings-rcn", "--model.choices.branch_mask", "00011", "--print_config"]) == 0
+    assert "branch_mask: '00011'" in capsys.readouterr().out
 
 
 def test_mistakes_in_data_and_model_are_answered_before_anything_is_written(capsys, tmp_path):

@@ -153,6 +153,18 @@ def test_a_far_second_mode_does_not_pull_the_local_decoder(row, column):
     torch.testing.assert_close(decode(logits, "local").xy[0, 0], torch.tensor([10.5, 20.5]), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("times", [(1, 1), (2, 3), (5, 4), (8, 8), (16, 6)])
+def test_a_repeated_map_is_read_in_the_middle_of_its_blocks(times):
+    """As a coarse branch of SumNet answers alone: its largest value fills a block of cells."""
+    coarse = torch.randn(1, 30, 6, 5, generator=torch.Generator().manual_seed(0))
+    best = coarse.flatten(2).argmax(dim=-1)[0]
+    middles = torch.stack((best % 5 + 0.5, best // 5 + 0.5), dim=-1) * torch.tensor([times[1], times[0]])
+    fine = coarse.repeat_interleave(times[0], dim=2).repeat_interleave(times[1], dim=3)
+    window = (min(times) - 1) // 2  # inside the block: its neighbours have no say
+    torch.testing.assert_close(decode(fine, "local", window=window).xy[0], middles, rtol=0, atol=1e-4)
+    torch.testing.assert_close(decode(torch.zeros(1, 1, 6, 9)).xy[0, 0], torch.tensor([4.5, 3.0]))
+
+
 def test_a_near_second_cell_does_pull_it():
     logits = torch.full((1, 1, 20, 20), -30.0)
     logits[0, 0, 8, 8] = 1.0

@@ -111,7 +111,7 @@ def test_damaged_run_folders_are_named(settings):
     folder = fit(from_dict(settings))
     (folder / "model.json").unlink()
     folder.last_checkpoint.write_bytes(b"PK damaged")
-    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read.*train again"):
+    with pytest.raises(ConfigError, match=r"last\.ckpt is damaged.*train again"):
         fit(folder.config(), resume=RunFolder(folder.path))
     (folder / "run.json").write_text("{")
     with pytest.raises(ConfigError, match=r"run\.json is damaged"):

@@ -98,13 +98,16 @@ def _parse(arguments: list[str]) -> int:
         usage="snellen VERB ...",
     )
     parser.add_argument("--version", action="version", version=f"snellen {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", help=argparse.SUPPRESS, prog="snellen")
     for verb in ("train", "compare", "reproduce"):  # which parse their own arguments
         verbs.add_parser(verb, add_help=False)
     for group in (using, annotations, listings):
         group.add_verbs(verbs)
     parser.given = arguments[0] if arguments else ""
     parser.flags = {name: list(verb._option_string_actions) for name, verb in verbs.choices.items()}
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     chosen = parser.parse_args(arguments)
     status: int = chosen.act(chosen)
     sys.stdout.flush()

@@ -100,7 +100,7 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind)) from None
     config = kind(**{name: value for name, value in vars(settings).items() if name != "config"})
-    config = _with_options(config, options)
+    config = _with_options(config, {**options, **_digits_of_mask(arguments, config)})
     show = "--print_config" in arguments
     if show:
         import yaml
@@ -146,10 +146,21 @@ def _take_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, dict[s
     return rest, options
 
 
-def _with_options(config: RunConfig, options: Mapping[str, Mapping[str, Any]]) -> RunConfig:
-    """The configuration with single options of its choices changed."""
+def _digits_of_mask(arguments: Sequence[str], config: RunConfig) -> dict[str, str]:
+    """The branch mask as it was typed, where it was read as a number: 0011 has lost its zeros, and its length is checked."""
+    read = config.model.choices.get("branch_mask")
+    typed = re.findall(r"--model\.choices\.branch_mask[= ](\d+)", " ".join(arguments))
+    fits = bool(typed) and isinstance(read, int) and int(typed[-1]) == read
+    return {"branch_mask": typed[-1]} if fits else {}
+
+
+def _with_options(config: RunConfig, options: Mapping[str, Mapping[str, Any] | str]) -> RunConfig:
+    """The configuration with single options of its choices changed, and choices whose value is a text."""
     choices = dict(config.model.choices)
     for choice, changed in options.items():
+        if isinstance(changed, str):
+            choices[choice] = changed
+            continue
         known = choices.get(choice, {})
         if not isinstance(known, Mapping):
             raise ConfigError(f"model.choices.{choice} is {known!r}, which has no {next(iter(changed))}")

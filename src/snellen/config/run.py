@@ -39,6 +39,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         coerce_fields(self, "")
         require(self.seed >= 0, f"seed must be 0 or more, not {self.seed}")
+        plain = self.name not in (".", "..") and not set(self.name) & set("/\\")
+        require(plain, f"name {self.name!r} is a path; give the run folder's plain name, and where it lies with --out")
 
     @property
     def run_name(self) -> str:

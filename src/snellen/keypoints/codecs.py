@@ -82,9 +82,10 @@ def decode(
 ) -> Decoded:
     """Positions and confidences from pre-softmax heatmaps.
 
-    "argmax" answers the centre of the likeliest cell, as the paper does. "local" (our choice) answers the mean of the
-    softmax within `window` cells of that cell: sub-pixel, and blind to far away second modes, which would pull a mean
-    over the whole map between two candidates.
+    "argmax" answers the centre of the likeliest cell, as the paper does, of equals the first in reading order. "local" (our
+    choice) answers the mean of the softmax within `window` cells of that cell: sub-pixel, and blind to far away second modes,
+    which would pull a mean over the whole map between two candidates. A coarse map that was repeated has its largest value in a
+    whole block of cells; there the window lies about the block's middle, where "argmax" answers its upper left cell.
 
     Args:
         logits: (b, k, h, w), any float type; the softmax runs in float32.
@@ -117,11 +118,19 @@ def decode(
     # All that is read besides lies around the likeliest cell: the window, and the disc about a mean inside the window. Nothing
     # but the softmax is made at the size of the maps, which for 68 points would cost as much as a small network.
     window = window if method == "local" else 0
-    reach = min(int(window + radius), max(h, w))
+    wide, tall = torch.ones_like(column), torch.ones_like(row)
+    if method == "local":
+        # How far the equals of the likeliest cell go on to its right and below it.
+        maps, top = probability.unflatten(-1, (h, w)), probability.amax(dim=-1, keepdim=True)
+        wide = _equals(maps.gather(2, row[..., None, None].expand(-1, -1, 1, w))[:, :, 0], top, column)
+        tall = _equals(maps.gather(3, column[..., None, None].expand(-1, -1, h, 1))[..., 0], top, row)
+        column, row = column + (wide - 1) // 2, row + (tall - 1) // 2
+    reach = min(int(window + 1 + radius), max(h, w))
     steps = torch.arange(-reach, reach + 1, device=logits.device)
     patch = _patches(probability, row[..., None] + steps, column[..., None] + steps, (h, w))
-    near = (steps.abs() <= window).to(torch.float32)
-    near = patch * near[:, None] * near
+    # A block of an even number of cells has its middle between two: the window is one cell longer then.
+    across, down = ((steps >= -window) & (steps <= window + (n[..., None] + 1) % 2) for n in (wide, tall))
+    near = patch * (down[..., :, None] & across[..., None, :]).to(torch.float32)
     offsets = steps.to(torch.float32)
     mass = near.sum(dim=(-2, -1)).clamp(min=torch.finfo(torch.float32).tiny)
     dx = (near.sum(dim=-2) * offsets).sum(dim=-1) / mass
@@ -130,8 +139,8 @@ def decode(
     if canvas is not None:
         xy = torch.stack((xy[..., 0].clamp(max=canvas[1]), xy[..., 1].clamp(max=canvas[0])), dim=-1)
     # A disc, not a square: cells whose centres lie within the radius.
-    across, down = (offsets - dx[..., None]) ** 2, (offsets - dy[..., None]) ** 2
-    disc = (across[..., None, :] + down[..., :, None] <= radius**2).to(torch.float32)
+    far_x, far_y = (offsets - dx[..., None]) ** 2, (offsets - dy[..., None]) ** 2
+    disc = (far_x[..., None, :] + far_y[..., :, None] <= radius**2).to(torch.float32)
     return Decoded(xy, (patch * disc).sum(dim=(-2, -1)))
 
 
@@ -157,6 +166,14 @@ def window_mass(
     down = (row[..., None] + steps + 0.5 - cells[..., 1:]) ** 2
     disc = (across[..., None, :] + down[..., :, None] <= radius**2).to(probability.dtype)
     return (patch * disc).sum(dim=(-2, -1))
+
+
+def _equals(line: Float[Tensor, "b k n"], top: Float[Tensor, "b k 1"], first: Int[Tensor, "b k"]) -> Int[Tensor, "b k"]:
+    """How many values of a line from `first` on equal `top` without a gap."""
+    n = line.shape[-1]
+    at = torch.arange(n, device=line.device)
+    ends = torch.where((line < top) & (at > first[..., None]), at, n)
+    return ends.amin(dim=-1) - first
 
 
 def _patches(

@@ -10,14 +10,17 @@ from snellen.models.preprocess import Preprocess
 
 __all__ = ["Thumbnail", "make_backbone"]
 
-#: Widths of the tiny backbone, each half as fine as the one before: 0.16 million parameters, for small pictures on CPUs.
-TINY = (16, 32, 64, 96)
-#: The stride at which saliency is read off: conv1 to layer3 of ResNet-18, as in the paper (zoom.md 2.1).
+#: Widths of the tiny backbone, each half as fine as the one before, for small pictures on CPUs. It ends at stride 8: at 16 a
+#: thumbnail of 64 pixels would have 4 x 4 positions, too few to say where an object is and how large (our choice).
+TINY = (16, 32, 64)
+#: Widths and dilations of its last layers, which see further than their stride: what is salient depends on the whole.
+WIDE = ((48, 1), (48, 2), (48, 4))
+#: The stride at which saliency is read off timm's: conv1 to layer3 of ResNet-18, as in the paper (zoom.md 2.1).
 STRIDE = 16
 
 
 def make_backbone(name: str, channels: int, pretrained: bool | str) -> tuple[nn.Module, int]:
-    """A backbone's map at stride 16, and how many channels that has.
+    """A backbone's map, at stride 8 of "tiny" and 16 of others, and how many channels that has.
 
     Args:
         name: "tiny", ours, or "timm:NAME"; "timm:resnet18" is the paper's prefix.
@@ -44,11 +47,10 @@ def make_backbone(name: str, channels: int, pretrained: bool | str) -> tuple[nn.
         )
     layers: list[nn.Module] = []
     before = channels
-    for width in TINY:
-        layers += [nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    for width, stride, dilation in [*((w, 2, 1) for w in TINY), *((w, 1, d) for w, d in WIDE)]:
+        conv = nn.Conv2d(before, width, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
         before = width
-    # Sees further than its stride: what is salient depends on the whole.
-    layers += [nn.Conv2d(before, before, 3, padding=2, dilation=2, bias=False), nn.BatchNorm2d(before), nn.ReLU()]
     return nn.Sequential(*layers), before
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 
 from snellen.training.runs import RunFolder, write_atomically
 
-__all__ = ["AtomicCheckpointIO", "MetricsFile", "PlainProgress", "RandomState", "ResumeCheckpoint", "StopOnInterrupt"]
+__all__ = [
+    "AtomicCheckpointIO", "MetricsFile", "PlainProgress", "ProgressBar", "RandomState", "ResumeCheckpoint", "StopOnInterrupt",
+]  # fmt: skip
 
 log = logging.getLogger("snellen")
 
@@ -121,6 +123,22 @@ class MetricsFile(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state of a checkpoint."""
         self._sum, self._count = state_dict["sum"], state_dict["count"]
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's, with the error in words: a unit and what it is divided by."""
+
+    def __init__(self, words: Callable[[Mapping[str, Any]], str]) -> None:
+        super().__init__()
+        self.words = words
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The loss, and a validation's outcome once there was one."""
+        metrics = trainer.callback_metrics
+        shown = {name: f"{float(metrics[key]):.3f}" for name, key in (("loss", "train/loss"),) if key in metrics}
+        if any(key.startswith("val/") for key in metrics):
+            shown["last validation"] = self.words(metrics)
+        return shown
 
 
 class PlainProgress(Callback):

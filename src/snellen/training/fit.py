@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -26,6 +26,7 @@ from snellen.training.callbacks import (
     AtomicCheckpointIO,
     MetricsFile,
     PlainProgress,
+    ProgressBar,
     RandomState,
     ResumeCheckpoint,
     StopOnInterrupt,
@@ -56,6 +57,7 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     Raises:
         ConfigError, DataError, AnnotationError: one sentence each, before anything is written.
     """
+    _refuse_missing_devices(config)
     folder = resume or RunFolder(Path(config.out) / config.run_name)
     if resume is None and _first_process():
         folder.refuse_if_taken()  # before data are read, which may take minutes
@@ -118,6 +120,16 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
     return folder
 
 
+def _refuse_missing_devices(config: RunConfig) -> None:
+    train, gpus = config.train, torch.cuda.device_count()
+    if train.accelerator == "gpu" and not (gpus or torch.backends.mps.is_available()):
+        raise ConfigError("train.accelerator is gpu, and torch sees none here; give cpu, or auto to take what there is")
+    if train.accelerator != "cpu" and 0 < gpus < train.devices:
+        raise ConfigError(
+            f"train.devices is {train.devices}, and torch sees {gpus} GPU{'s' * (gpus > 1)} here; give at most {gpus}"
+        )
+
+
 def _first_process() -> bool:
     """Whether this process owns the run folder: Lightning starts one more for each further device, by the same command."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID"))
@@ -130,9 +142,10 @@ def _finished_steps(folder: RunFolder) -> int:
         raise ConfigError(f"{folder.path} has no checkpoint to resume from; delete the folder and train again")
     try:
         return int(torch.load(folder.last_checkpoint, map_location="cpu", weights_only=True)["global_step"])
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError):
+        # Not torch's own words: they advise reading it in a way that would run what it holds.
         raise ConfigError(
-            f"{folder.last_checkpoint} cannot be read ({str(error).splitlines()[0]}); delete {folder.path} and train again"
+            f"{folder.last_checkpoint} is damaged, or no checkpoint; delete {folder.path} and train again"
         ) from None
 
 
@@ -167,7 +180,7 @@ def _trainer(folder: RunFolder, task: Task, clock: RandomState, interrupt: StopO
         clock,
         interrupt,
         MetricsFile(folder / "metrics.csv", clock, (*task.metrics, *task.diagnostics)),
-        TQDMProgressBar() if sys.stderr.isatty() else PlainProgress(task.progress),
+        ProgressBar(task.progress) if sys.stderr.isatty() else PlainProgress(task.progress),
         ModelCheckpoint(
             monitor=task.metrics[0],
             filename="best",

@@ -52,9 +52,10 @@ def make_model(config: RunConfig, *, load_pretrained: bool, **answers: Any) -> A
     name, choices = config.model.name, {**seen, **answers, **config.model.choices}
     task = model_task(name)
     if task != config.task:
-        raise ConfigError(
-            f"model.name {name!r} is for {task}, not {config.task}; list models with their tasks: snellen models"
-        )
+        remedy = "list models with their tasks: snellen models"
+        if name.startswith("timm:") and config.task == "keypoints":
+            remedy = f"give it as a backbone: --model.name rcn --model.choices.backbone {name}"
+        raise ConfigError(f"model.name {name!r} is for {task}, not {config.task}; {remedy}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return create_model(name, load_pretrained=load_pretrained, **choices)
