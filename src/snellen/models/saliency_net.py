@@ -76,6 +76,7 @@ class Thumbnail(nn.Module):
         channels: 1 or 3.
         backbone: see `make_backbone`.
         pretrained: see `make_backbone`.
+        bias: of the head. The paper's has one, which its softmax over positions takes out again.
 
     >>> import torch
     >>> net = Thumbnail(1, (31, 31), size=(96, 96), channels=3)
@@ -92,15 +93,17 @@ class Thumbnail(nn.Module):
         channels: int,
         backbone: str = "tiny",
         pretrained: bool | str = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.nodes, self.size = nodes, size
         self.preprocess = Preprocess(channels, "imagenet" if pretrained else "fixed")
         self.backbone, features = make_backbone(backbone, channels, pretrained)
-        self.head = nn.Conv2d(features, outputs, 1)
+        self.head = nn.Conv2d(features, outputs, 1, bias=bias)
         # Zero weights are the identity: training begins with a plain resize (our choice; zoom.md 2.2).
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # it has one
+        if self.head.bias is not None:
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b outputs gh gw"]:
         """(b, outputs, *nodes), or (b, outputs, 1, 1), float32 under autocast."""

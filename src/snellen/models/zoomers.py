@@ -184,7 +184,7 @@ class SaliencySampler(_Salient):
             raise ValueError(f"zoom_options.temperature={temperature} is not possible; give a number above 0")
         self.temperature = temperature
         self.look = Thumbnail(
-            1, nodes, size=thumbnail or size, channels=channels, backbone=backbone, pretrained=pretrained
+            1, nodes, size=thumbnail or size, channels=channels, backbone=backbone, pretrained=pretrained, bias=False
         )
 
     def grid(self, image: Tensor, boxes: Tensor | None) -> tuple[ZoomGrid, Tensor | None]:
