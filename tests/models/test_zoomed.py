@@ -229,7 +229,7 @@ def test_cam_crops_to_what_is_active():
 
 
 def test_paper_prefix_on_a_timm_backbone():
-    """zoom.md 6: ResNet-18 up to layer3 has 2.78 million parameters, and the head 257 with its bias, which a softmax ignores."""
+    """zoom.md 6: ResNet-18 up to layer3 has 2.78 million parameters; the head 257 with a bias, which its softmax ignores."""
     sampler = SaliencySampler((64, 64), backbone="timm:resnet18")
     assert sum(p.numel() for p in sampler.look.backbone.parameters()) == pytest.approx(2.78e6, rel=0.01)
     assert sum(p.numel() for p in sampler.look.head.parameters()) == 257 - 1

@@ -149,6 +149,30 @@ def test_bootstrap_interval_repeats_and_covers() -> None:
     assert 0.87 <= inside / 200 <= 0.99
 
 
+def test_intervals_of_the_other_numbers_are_as_wide_as_theory_says() -> None:
+    """Normal errors of 900 images of two points: standard errors of a median, a share and a mean, 1.96 times."""
+    n, threshold = 900, 1.0
+    errors = np.random.default_rng(1).normal(0.8, 0.15, n).clip(0.01)
+    true = np.zeros((n, 2, 2))
+    pred = np.stack((errors, 0 * errors), axis=-1)[:, None].repeat(2, axis=1)
+    scores = summarise(pred, true, Schema("pair", ("a", "b")), "pixels", threshold=threshold, pck_thresholds=(0.8, 2.0))
+    share, area = scores.failure_rate, np.clip(1 - errors / threshold, 0, None)
+    within = np.mean(errors <= 0.8)
+    for name, value, error in (
+        ("median", scores.median, 1.2533 * errors.std() / np.sqrt(n)),
+        ("failure_rate", share, np.sqrt(share * (1 - share) / n)),
+        ("auc", scores.auc, area.std() / np.sqrt(n)),
+    ):
+        low, high = scores.intervals[name]
+        assert low <= value <= high
+        assert high - low == pytest.approx(2 * 1.96 * error, rel=0.2), name
+    (low, high), all_within = scores.intervals["pck"]
+    # Both points of an image are equally wrong: images are what is resampled, not points.
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(within * (1 - within) / n), rel=0.2)
+    assert all_within == (1.0, 1.0)
+    assert scores.to_dict()["intervals"]["pck"][1] == [1.0, 1.0]
+
+
 def test_grid80_floors_both_ends() -> None:
     schema = get_schema("mtfl-5")
     true = np.array([[[40.0, 40.0], [120.0, 40.0], [80.0, 80.0], [50.0, 120.0], [110.0, 120.0]]])

@@ -86,12 +86,18 @@ def _of_keypoints(scores: dict[str, Any]) -> str:
     def pixels(value: float | None) -> str:
         return "not known" if value is None else f"{value:.2f} px"
 
+    def failures(value: float) -> str:
+        return _percent(value, 1)
+
     low, high = (_percent(v) for v in scores["interval"])
+    ends = scores.get("intervals", {})
+    of_median = " ({} to {})".format(*map(_percent, ends["median"])) if "median" in ends else ""
+    of_failures = " ({} to {})".format(*map(failures, ends["failure_rate"])) if "failure_rate" in ends else ""
     of_groups = ", ".join(f"{name} {_percent(g['nme'])} ({g['images']} images)" for name, g in scores["groups"].items())
     return (
         f"{scores['data']} {scores['split']}, {scores['images']} images: mean error {_percent(scores['nme'])} of "
-        f"{scores['normaliser']} (95 % interval {low} to {high}), median {_percent(scores['median'])}, "
-        f"failures above {100 * scores['failure_threshold']:g} %: {_percent(scores['failure_rate'], 1)}\n"
+        f"{scores['normaliser']} (95 % interval {low} to {high}), median {_percent(scores['median'])}{of_median}, "
+        f"failures above {100 * scores['failure_threshold']:g} %: {_percent(scores['failure_rate'], 1)}{of_failures}\n"
         f"points: median {pixels(scores['point_median_pixels'])}, 95th percentile {pixels(scores['point_p95_pixels'])}; "
         f"confidence is off by {_percent(scores['calibration_error'], 1)} (expected calibration error)"
         + (f"\ngroups: {of_groups}" if of_groups else "")

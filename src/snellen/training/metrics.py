@@ -6,7 +6,7 @@ A prediction that is not finite counts as infinitely wrong rather than as missin
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,6 +51,8 @@ class KeypointScores:
         images: images that count: at least one labelled point and a usable normaliser.
         points: points that count.
         unnormalised: images with labelled points left out because their normalising distance is zero or unknown.
+        intervals: 95 % bootstrap intervals over images of `median`, `failure_rate`, `auc`, and of the shares of `pck`, a pair a
+            threshold.
     """
 
     normaliser: str
@@ -69,6 +71,7 @@ class KeypointScores:
     images: int
     points: int
     unnormalised: int
+    intervals: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists for JSON; what is not finite becomes None."""
@@ -154,13 +157,40 @@ def bootstrap_interval(
     known = _known(values)
     if not len(known):
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    rows = max(1, 4_000_000 // len(known))  # some 30 MB of indices at a time, whatever the number of images
-    for start in range(0, resamples, rows):
-        part = means[start : start + rows]
-        part[:] = known[rng.integers(len(known), size=(len(part), len(known)))].mean(axis=1)
+    means = np.concatenate([known[rows].mean(axis=1) for rows in _draws(len(known), resamples, seed)])
     return _quantile(means, (1 - level) / 2), _quantile(means, (1 + level) / 2)
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Indices (draws, count) of resampled values, some 30 MB at a time."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, 4_000_000 // count)
+    for start in range(0, resamples, rows):
+        yield rng.integers(count, size=(min(rows, resamples - start), count))
+
+
+def _intervals(
+    of_images: Array, of_points: Array, threshold: float, pck_thresholds: Sequence[float], resamples: int, seed: int
+) -> dict[str, Any]:
+    """`KeypointScores.intervals`, from errors of images (n,) and of their points (n, k)."""
+    labelled = (~np.isnan(of_points)).sum(axis=1)
+    within = np.stack([(of_points <= t).sum(axis=1) for t in pck_thresholds], axis=1)
+    area = np.clip(1 - of_images / threshold, 0, None)
+    found: dict[str, list[Array]] = {"median": [], "failure_rate": [], "auc": [], "pck": []}
+    for rows in _draws(len(of_images), resamples, seed) if len(of_images) else ():
+        found["median"].append(np.median(of_images[rows], axis=1))
+        found["failure_rate"].append((of_images[rows] > threshold).mean(axis=1))
+        found["auc"].append(area[rows].mean(axis=1))
+        found["pck"].append(within[rows].sum(axis=1) / labelled[rows].sum(axis=1)[:, None])
+
+    def ends(values: Array) -> tuple[float, float]:
+        return _quantile(values, 0.025), _quantile(values, 0.975)
+
+    if not len(of_images):
+        unknown = (math.nan, math.nan)
+        return {**dict.fromkeys(("median", "failure_rate", "auc"), unknown), "pck": (unknown,) * len(pck_thresholds)}
+    drawn = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: ends(v) if v.ndim == 1 else tuple(ends(column) for column in v.T) for name, v in drawn.items()}
 
 
 def summarise(
@@ -196,7 +226,8 @@ def summarise(
     normaliser = schema.default_normaliser if normaliser is None else normaliser
     pixels = point_errors(pred, true)
     fractions = normalised_errors(pred, true, schema, normaliser)
-    of_images = _known(image_errors(fractions))
+    of_all = image_errors(fractions)
+    of_images = _known(of_all)
     of_points, of_points_pixels = _known(fractions), pixels[~np.isnan(fractions)]
     return KeypointScores(
         normaliser=normaliser,
@@ -216,6 +247,7 @@ def summarise(
         images=len(of_images),
         points=len(of_points),
         unnormalised=int((~np.isnan(pixels)).any(axis=1).sum()) - len(of_images),
+        intervals=_intervals(of_images, fractions[~np.isnan(of_all)], threshold, pck_thresholds, resamples, seed),
     )
 
 
@@ -291,4 +323,6 @@ def _quantile(values: Array, q: float) -> float:
 def _jsonable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _jsonable(v) for name, v in value.items()}
     return [_jsonable(v) for v in value] if isinstance(value, tuple) else value

@@ -100,13 +100,19 @@ def _headline(record: EvaluationRecord, scores: KeypointScores) -> dict[str, Any
         "unit": unit(record),
         "interval": [shown(v) for v in scores.interval],
         "median": shown(scores.median),
+        "median_interval": [shown(v) for v in scores.intervals["median"]],
         "threshold": limit(scores.threshold),
         "failures": number(100 * scores.failure_rate, 1),
         "failed": ""
         if not scores.images
         else f"{round(scores.failure_rate * scores.images):,} of {scores.images:,} images",
+        "failures_interval": [number(100 * v, 1) for v in scores.intervals["failure_rate"]],
         "auc": number(scores.auc, 3),
-        "pck": [(limit(t), number(100 * share, 1)) for t, share in scores.pck],
+        "auc_interval": [number(v, 3) for v in scores.intervals["auc"]],
+        "pck": [
+            (limit(t), number(100 * share, 1), [number(100 * v, 1) for v in ends])
+            for (t, share), ends in zip(scores.pck, scores.intervals["pck"], strict=True)
+        ],
         "point_median": number(scores.point_median_pixels),
         "point_p95": number(scores.point_p95_pixels),
         "grid80": None if grid80 is None else number(grid80 if in_cells else 100 * grid80),

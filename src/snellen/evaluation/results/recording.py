@@ -87,7 +87,8 @@ def records_of(
         words, unit, factor, normaliser = _described(metric, own)
         unit = unit or scores[0]["unit"]
         values = [factor * _value(s, metric) for s in scores]
-        over_images = [factor * v for v in scores[0]["interval"]] if metric in MAIN else [values[0], values[0]]
+        ends = scores[0]["interval"] if metric in MAIN else scores[0].get("intervals", {}).get(metric)
+        over_images = [factor * v for v in ends] if ends else [values[0], values[0]]
         record = Record(
             name=name,
             metric=words,
