@@ -106,6 +106,15 @@ def test_folds_are_a_partition(discs):
         own(discs, folds=3, fold=3)
 
 
+@pytest.mark.parametrize("folds", [5, 7, 24])
+def test_folds_of_few_images_are_equal_and_never_empty(discs, folds):
+    parts = [len(names(own(discs, folds=folds, fold=i), "val")) for i in range(folds)]
+    assert sum(parts) == 24
+    assert max(parts) - min(parts) <= 1
+    with pytest.raises(ConfigError, match="--folds 25 needs as many images"):
+        build_dataset(own(discs, folds=25, fold=0), "val")
+
+
 def test_several_objects_an_image_and_their_boxes(discs):
     rows = ["file,id,bright_x,bright_y,dark_x,dark_y,box_left,box_top,box_right,box_bottom",
             "disc 00.png,1,5,6,10,12,2,2,20,22", "disc 00.png,2,30,31,40,42,25,25,45,48"]  # fmt: skip

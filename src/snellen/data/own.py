@@ -100,20 +100,42 @@ def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation]
     if both:
         raise ConfigError(f"{both[0]} is in data.val_list and in data.test_list; take it out of one of them")
     marked = "val" in marks.values() and not val and not config.folds
+
+    def is_tested(file: str) -> bool:
+        if test:
+            return file in test
+        return marks[file] == "test" or (not marks[file] and place_of(keys[file]) >= 1 - config.test_share)
+
+    tested = {file for file in keys if is_tested(file)}
+    parts = _dealt({key for file, key in keys.items() if file not in tested}, config.folds)
     sides = {}
     for file, key in keys.items():
         place, mark = place_of(key), marks[file]
-        if file in test or (not test and (mark == "test" or (not mark and place >= 1 - config.test_share))):
+        if file in tested:
             sides[file] = "test"
         elif config.val_list is not None:
             sides[file] = "val" if file in val else "train"
         elif config.folds:
-            sides[file] = "val" if int(place * config.folds) == config.fold else "train"
+            sides[file] = "val" if parts[key] == config.fold else "train"
         elif marked and mark:
             sides[file] = "val" if mark == "val" else "train"
         else:
             sides[file] = "val" if place < config.val_share else "train"
     return sides
+
+
+def _dealt(keys: set[str], folds: int) -> dict[str, int]:
+    """The part of each image or group, all parts of one size but for one: with tens of images, chance would leave some empty.
+
+    Raises:
+        ConfigError: where there are fewer than parts.
+    """
+    if folds and len(keys) < folds:
+        raise ConfigError(
+            f"--folds {folds} needs as many images, or groups of them where there is a group column, and there are "
+            f"{len(keys)}; give a smaller number, or add images"
+        )
+    return {key: rank % folds for rank, key in enumerate(sorted(keys, key=place_of))} if folds else {}
 
 
 def _listed(root: Path, name: str | None, known: dict[str, str], *, lenient: bool) -> set[str]:

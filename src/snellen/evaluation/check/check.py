@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from snellen.evaluation.check.copies import find_copies
 from snellen.evaluation.check.pictures import Picture, look_at_all
+from snellen.evaluation.check.positions import find_positions, points_of
 from snellen.evaluation.check.proposal import swap_pairs
 from snellen.evaluation.check.report import CheckReport, Finding
 from snellen.evaluation.check.swaps import suspect_swaps
@@ -23,10 +24,6 @@ RankSuspects = Callable[
     [Sequence[tuple[LabelledImage, LabelledObject]], Mapping[str, tuple[int, int]]], Sequence[tuple[int, str]]
 ]
 
-#: Distance outside of the image that is put down to another origin, pixels.
-_SLACK = 1.0
-#: Share of outside points above which something is wrong with all of them.
-_MANY = 0.05
 #: Shares of the grey range that pictures of 16 bits must fill together: below the first they are warned of, below the second
 #: fewer than 32 of the network's 256 grey levels are left.
 _FILLED, _DARK = 1 / 3, 1 / 8
@@ -55,7 +52,7 @@ def check_data(
         reader: how pictures are read.
     """
     everything = [(labels, image) for labels in (labels, *([test] if test else [])) for image in labels.images]
-    jobs = [(part.root / image.file, _points(image.objects)) for part, image in everything]
+    jobs = [(part.root / image.file, points_of(image.objects)) for part, image in everything]
     seen = list(look_at_all(jobs, workers=workers, progress=progress, reader=reader))
     pictures = {image.file: found for image, found in zip(labels.images, seen, strict=False)}
     of_test = {
@@ -70,7 +67,7 @@ def check_data(
         *_files(labels, pictures),
         *_greys(pictures, reader),
         *_coverage(names, known),
-        *_positions(labels, pictures),
+        *find_positions(labels, pictures),
         *find_copies(labels, pictures, of_test),
         *_suspects(labels, xy, swaps),
         *_ranked(labels, pictures, rank),
@@ -91,11 +88,6 @@ def check_data(
         swaps=swaps,
         findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity])),
     )
-
-
-def _points(objects: Sequence[LabelledObject]) -> NDArray[np.float64]:
-    parts = [item.keypoints.xy[item.keypoints.labelled] for item in objects]
-    return np.concatenate(parts) if parts else np.zeros((0, 2))
 
 
 #: Annotation files and rows that `check` tells the mistakes of, one by one.
@@ -173,56 +165,6 @@ def _coverage(names: Sequence[str], known: NDArray[np.bool_]) -> list[Finding]:
         found.append(Finding("rare", "warning", f"{', '.join(rare)} is labelled in less than 5 % of the objects"))
     if len(known) < 20:
         found.append(Finding("few", "warning", f"{len(known)} objects are few; 40 are a start (docs/own-data.md)"))
-    return found
-
-
-def _positions(labels: PointLabels, pictures: dict[str, Picture]) -> list[Finding]:
-    """Points outside of their image or on empty background, in another unit, or with y the wrong way."""
-    usable = [i for i in labels.images if not pictures[i.file].error and i.objects]
-    if not usable:
-        return []
-    outside: list[str] = []
-    total = out = out_mirrored = 0
-    largest = 0.0
-    for image in usable:
-        height, width = pictures[image.file].size
-        xy = _points(image.objects)
-        upside = xy * [1, -1] + [0, height]
-        beyond, mirrored = (
-            ((p < -_SLACK) | (p > np.array([width, height]) + _SLACK)).any(axis=1) for p in (xy, upside)
-        )
-        outside += [image.file] if beyond.any() else []
-        total, out, out_mirrored = total + len(xy), out + int(beyond.sum()), out_mirrored + int(mirrored.sum())
-        largest = max(largest, float(np.abs(xy).max(initial=0)))
-    if total and largest <= 2:
-        return [
-            Finding("unit", "error", f"no coordinate is above {largest:g}: these are shares of the size, give pixels")
-        ]
-    found = []
-    if out:
-        many = out > _MANY * total
-        hint = (
-            "they may be in another unit (millimetres?) or belong to pictures of another size"
-            if many
-            else "look at them"
-        )
-        sentence = f"{out:,} of {total:,} points lie outside of their image; {hint}"
-        found.append(Finding("outside", "error" if many else "warning", sentence, tuple(outside)))
-    lively, mirrored_at, background = (
-        np.array([getattr(pictures[i.file], name) for i in usable]) for name in ("lively", "mirrored", "background")
-    )
-    both = np.isfinite(lively) & np.isfinite(mirrored_at)
-    better = mirrored_at[both] > 1.5 * lively[both]
-    if (both.sum() >= 5 and better.mean() >= 0.8) or (out > _MANY * total and 4 * out_mirrored < out):
-        sentence = (
-            "the y axis seems to be upside down: counted from the other edge, the points lie on the objects; mirror the "
-            "coordinates, or read the file as a format whose y counts upwards (TPS)"
-        )
-        found.append(Finding("upside-down", "error", sentence))
-    empty = tuple(i.file for i, a, b in zip(usable, lively, background, strict=True) if a < 0.25 * b)
-    if empty:
-        sentence = f"the points of {len(empty)} images lie on empty background; look at them on the sheet"
-        found.append(Finding("background", "warning", sentence, empty))
     return found
 
 
