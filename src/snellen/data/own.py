@@ -18,7 +18,8 @@ from snellen.keypoints.formats import (
     place_of_format,
     read_points,
 )
-from snellen.keypoints.formats.table import BOX_COLUMNS, rows_of
+from snellen.keypoints.formats.header import BOX_COLUMNS
+from snellen.keypoints.formats.rows import rows_of
 
 __all__ = ["read_boxes", "read_own", "refuse_wrong_unit", "with_schema"]
 
@@ -148,6 +149,7 @@ def read_boxes(path: Path) -> dict[str, list[tuple[Box, float]]]:
     missing = [name for name in ("file", *BOX_COLUMNS) if name not in header]
     if missing:
         raise AnnotationError(f"{path}: the header lacks {', '.join(missing)}; a row is file, {', '.join(BOX_COLUMNS)}")
+    rows.decimal_points(i for i, name in enumerate(header) if name in (*BOX_COLUMNS, "score"))
     boxes: dict[str, list[tuple[Box, float]]] = {}
     for row, cells in rows[1:]:
         values = dict(zip(header, cells, strict=False))

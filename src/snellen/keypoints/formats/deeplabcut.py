@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
 from snellen.keypoints.formats.reading import Collector, OnError, finite, point, row_left_out, shortest
-from snellen.keypoints.formats.table import _MISSING, rows_of
+from snellen.keypoints.formats.rows import MISSING, rows_of
 from snellen.keypoints.schema import Schema
 
 __all__ = ["dlc_files", "read_deeplabcut", "refuse_h5", "write_deeplabcut"]
@@ -109,8 +109,12 @@ def _read_file(file: Path, collector: Collector, origin: float, on_error: OnErro
             f"{file}: the first rows are not scorer, bodyparts and coords; export it from DeepLabCut again"
         )
     parts, coords, animals = heads["bodyparts"], heads["coords"], heads.get("individuals")
+    # Spreadsheets leave empty columns behind the last.
+    width = max((i + 1 for i, cell in enumerate(coords) if cell), default=0)
+    surplus, coords = len(coords), coords[:width]
     # The path takes the columns before the first coordinate: one in older files, three in newer ones.
     start = next((i for i, cell in enumerate(coords) if i and cell), len(coords))
+    rows.decimal_points(range(start, len(coords)))
     places: dict[tuple[str, str], dict[str, int]] = {}
     for i in range(start, len(coords)):
         animal = animals[i] if animals else ""
@@ -124,15 +128,17 @@ def _read_file(file: Path, collector: Collector, origin: float, on_error: OnErro
     for row, cells in rows[len(heads) :]:
         place = f"{file}, row {row}"
         with row_left_out(broken, place):
+            if len(cells) <= surplus and not any(cells[width:]):
+                cells = cells[:width]
             if len(cells) != len(coords):
                 raise AnnotationError(f"{place}: {len(cells)} columns where the header has {len(coords)}; correct it")
             objects: dict[str, dict[str, tuple[float, float, int]]] = {}
             half = []
             for (animal, part), columns in places.items():
                 x, y = cells[columns["x"]], cells[columns["y"]]
-                if (x.lower() in _MISSING) != (y.lower() in _MISSING):
+                if (x.lower() in MISSING) != (y.lower() in MISSING):
                     half.append(f"{part} in row {row}")
-                elif x.lower() not in _MISSING:
+                elif x.lower() not in MISSING:
                     objects.setdefault(animal, {})[part] = point(finite(place, x), finite(place, y), origin)
             frame = collector.image(_frame(cells[:start], file, collector.root))
             for animal, points in objects.items():

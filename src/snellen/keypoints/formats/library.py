@@ -22,7 +22,8 @@ from snellen.keypoints.formats.losses import what_is_lost
 from snellen.keypoints.formats.mtfl import read_mtfl_list, write_mtfl
 from snellen.keypoints.formats.pts import read_pts_tree, write_pts
 from snellen.keypoints.formats.reading import OnError
-from snellen.keypoints.formats.table import read_table, rows_of, write_csv
+from snellen.keypoints.formats.rows import rows_of, separator_line
+from snellen.keypoints.formats.table import read_table, write_csv
 from snellen.keypoints.formats.tps import read_tps, write_tps
 from snellen.keypoints.formats.yolo import read_yolo, write_yolo
 from snellen.keypoints.schema import Schema
@@ -147,6 +148,7 @@ def _recognise_file(path: Path) -> str | None:
             return "label-studio" if '"data"' in head else None
         return "coco" if re.search(r'"(images|annotations|categories)"\s*:', head) else None
     lines = [line for line in head.splitlines() if line.strip()]
+    lines = lines[1:] if separator_line(lines) else lines
     if ending == ".txt":
         cells = lines[0].split() if lines else []
         return "mtfl" if len(cells) >= 11 and re.fullmatch(r"-?[\d.]+", cells[1]) else None
