@@ -72,6 +72,21 @@ def test_coco_refusals(tmp_path):
     refuse(read_coco, write(file, json.dumps(two)), "2 categories with keypoints")
 
 
+def test_coco_crowds_and_objects_without_a_labelled_point_are_left_out_and_counted(tmp_path):
+    first = COCO["annotations"][0]
+    nothing = {**first, "keypoints": [0] * 9, "num_keypoints": 0}
+    crowd = {**first, "iscrowd": 1, "segmentation": {"counts": [1], "size": [1, 1]}}
+    images = [*COCO["images"], {"id": 12, "file_name": "c.jpg"}]
+    data = {**COCO, "images": images, "annotations": [first, nothing, crowd, {**nothing, "image_id": 12}]}
+    labels = read_coco(write(tmp_path / "c.json", json.dumps(data)))
+    assert [(i.file, len(i.objects)) for i in labels.images] == [("dir/a.jpg", 1), ("b.jpg", 0), ("c.jpg", 0)]
+    assert labels.notes[:2] == (
+        "1 annotations are crowds (iscrowd), many objects in one, and are left out",
+        "2 objects have no labelled point, as COCO's small ones, and are left out",
+    )
+    refuse(read_coco, write(tmp_path / "c.json", json.dumps({**COCO, "annotations": [nothing]})), "no annotated object")
+
+
 # --- LabelMe: https://github.com/wkentaro/labelme
 
 

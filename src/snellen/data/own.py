@@ -45,7 +45,8 @@ def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[
         annotations = [replace(a, box=_best(boxes.get(a.file, []), a.keypoints)) for a in annotations]
     if apart:
         return labels, annotations
-    sides = _sides(config, root, annotations, lenient=bool(labels.broken) and config.on_error == "skip")
+    files = {image.file for image in labels.images}
+    sides = _sides(config, root, annotations, files, lenient=bool(labels.broken) and config.on_error == "skip")
     chosen = [a for a in annotations if sides[a.file] == split]
     if not chosen and split == "test":
         raise ConfigError(
@@ -92,11 +93,13 @@ def _with_structure(schema: Schema, config: KeypointDataConfig) -> Schema:
     return schema
 
 
-def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation], *, lenient: bool) -> dict[str, str]:
-    """The split of each file; `lenient` where lists may name files whose rows were left out."""
+def _sides(
+    config: KeypointDataConfig, root: Path, annotations: list[Annotation], files: set[str], *, lenient: bool
+) -> dict[str, str]:
+    """The split of each file with an object; lists may name any of `files`, and, where `lenient`, those left out."""
     keys = {a.file: a.key or a.file for a in annotations}
     marks = {a.file: a.split for a in annotations}
-    val, test = (_listed(root, name, marks, lenient=lenient) for name in (config.val_list, config.test_list))
+    val, test = (_listed(root, name, files, lenient=lenient) for name in (config.val_list, config.test_list))
     both = sorted(val & test)
     if both:
         raise ConfigError(f"{both[0]} is in data.val_list and in data.test_list; take it out of one of them")
@@ -117,7 +120,7 @@ def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation]
     return sides
 
 
-def _listed(root: Path, name: str | None, known: dict[str, str], *, lenient: bool) -> set[str]:
+def _listed(root: Path, name: str | None, known: set[str], *, lenient: bool) -> set[str]:
     if name is None:
         return set()
     path = root / name
@@ -128,12 +131,12 @@ def _listed(root: Path, name: str | None, known: dict[str, str], *, lenient: boo
             f"{path} cannot be read ({error.strerror}); give a text file with the name of an image a line"
         ) from None
     listed = {line.strip().replace("\\", "/") for line in lines if line.strip()}
-    unknown = sorted(listed - set(known))
+    unknown = sorted(listed - known)
     if unknown and not lenient:
         raise DataError(
             f"{path} lists {unknown[0]}, which is not annotated; correct the name as the annotations write it"
         )
-    return listed & set(known)
+    return listed & known
 
 
 def read_boxes(path: Path) -> dict[str, list[tuple[Box, float]]]:

@@ -34,8 +34,9 @@ def read_coco(
 ) -> PointLabels:
     """Read a COCO keypoints file.
 
-    Objects without keypoints (boxes of other categories, crowds) are counted in the notes. Pairs of x and y without v are
-    taken as visible.
+    Objects without keypoints (boxes of other categories), crowds (`iscrowd`) and objects without a labelled point are left out
+    and counted in the notes: COCO marks people too small to point at so. Their images stay, with no object if need be. Pairs
+    of x and y without v are taken as visible.
 
     Args:
         path: the file.
@@ -65,7 +66,7 @@ def read_coco(
     own = _own_schema(path, category)
     if schema is None and own is not None:
         collector.name(own.points)
-    without = 0
+    without = crowds = blank = 0
     for row, entry in enumerate(data["annotations"], start=1):
         place = f"{path}, annotation {row}"
         if not isinstance(entry, dict):
@@ -73,14 +74,24 @@ def read_coco(
         if not entry.get("keypoints") or (category and entry.get("category_id") != category.get("id")):
             without += 1
             continue
+        if entry.get("iscrowd"):
+            crowds += 1
+            continue
         if entry.get("image_id") not in files:
             raise AnnotationError(f"{place}: no image has the id {entry.get('image_id')!r}; correct image_id")
         points = _points(collector, entry["keypoints"], origin, place)
+        if not any(code for _, _, code in points.values()):
+            blank += 1
+            continue
         collector.add(
             files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
         )
     if without:
         collector.notes.append(f"{without} annotations hold no keypoints of the category and are left out")
+    if crowds:
+        collector.notes.append(f"{crowds} annotations are crowds (iscrowd), many objects in one, and are left out")
+    if blank:
+        collector.notes.append(f"{blank} objects have no labelled point, as COCO's small ones, and are left out")
     return collector.finish(own)
 
 
@@ -150,7 +161,8 @@ def _box(entry: dict[str, Any], place: str) -> Box | None:
 def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:
     """The content of a COCO keypoints file, by its name.
 
-    An object without a box gets the tight one about its points, as COCO's tools need one.
+    An object without a box gets the tight one about its points, as COCO's tools need one. An object without a labelled point
+    is left out, as reading leaves it out.
 
     Raises:
         AnnotationError: where an image's size is known to neither the labels nor its file.
@@ -163,10 +175,12 @@ def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[s
         images.append({"id": i, "file_name": image.file, "width": width, "height": height})
         for item in image.objects:
             k = item.keypoints
+            if not k.labelled.any():
+                continue
             values: list[float] = []
             for (x, y), code in zip(k.xy, k.visibility, strict=True):
                 values += [round(x - 0.5 + origin, 6), round(y - 0.5 + origin, 6), int(code)] if code else [0, 0, 0]
-            box = item.box or (box_of_points(k.xy) if k.labelled.any() else Box(0, 0, 0, 0))
+            box = item.box or box_of_points(k.xy)
             annotations.append(
                 {
                     "id": int(item.id) if item.id.isdigit() else item.id or len(annotations) + 1,

@@ -74,7 +74,7 @@ FORMATS: Mapping[str, Format] = {
     f.name: f
     for f in (
         _format("coco", read_coco, write_coco, 0.0,
-                "names order skeleton occluded unlabelled blank several empty boxes ids words sizes", ".json"),
+                "names order skeleton occluded unlabelled several empty boxes ids words sizes", ".json"),
         _format("csv", read_table, write_csv, 0.0,
                 "names order occluded unlabelled blank several boxes ids words scales splits groups", ".csv", by_row=True),
         _format("csv-long", read_long_csv, write_long_csv, 0.0,
