@@ -21,7 +21,7 @@ from typing import Any
 from snellen.geometry import Box, box_of_points
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, point, read_json
+from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, point, read_json, reader_of, well_formed
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_coco", "write_coco"]
@@ -29,6 +29,7 @@ __all__ = ["read_coco", "write_coco"]
 _SHAPE = 'COCO keypoints: {"images": [...], "annotations": [...], "categories": [...]}'
 
 
+@reader_of("COCO keypoints")
 def read_coco(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
 ) -> PointLabels:
@@ -54,14 +55,17 @@ def read_coco(
     category = _category(path, data, schema)
     collector = Collector(path, schema, None if root is None else Path(root))
     files: dict[Any, str] = {}
-    try:
-        for image in data["images"]:
-            size = (int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None
-            files[image["id"]] = collector.image(str(image["file_name"]), size=size)
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnnotationError(
-            f"{path}: an entry of images is not as COCO has it ({error!r}); export it again"
-        ) from None
+    for number, image in enumerate(data["images"], start=1):
+        place = f"{path}, image {number}"
+        with well_formed(place, "COCO"):
+            if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
+                raise AnnotationError(f"{place}: this names no file (file_name); export the file again")
+            size = [int(finite(place, image[side])) for side in ("height", "width") if image.get(side)]
+            file = collector.image(image["file_name"], size=(size[0], size[1]) if len(size) == 2 else None)
+            if files.setdefault(image["id"], file) != file:
+                raise AnnotationError(
+                    f"{place}: the id {image['id']!r} is that of {files[image['id']]} too; correct it"
+                )
     collector.root = _pictures(path, collector.root, list(files.values()))
     own = _own_schema(path, category)
     if schema is None and own is not None:
@@ -71,21 +75,22 @@ def read_coco(
         place = f"{path}, annotation {row}"
         if not isinstance(entry, dict):
             raise AnnotationError(f"{place}: {entry!r} is no object; export the file again")
-        if not entry.get("keypoints") or (category and entry.get("category_id") != category.get("id")):
-            without += 1
-            continue
-        if entry.get("iscrowd"):
-            crowds += 1
-            continue
-        if entry.get("image_id") not in files:
-            raise AnnotationError(f"{place}: no image has the id {entry.get('image_id')!r}; correct image_id")
-        points = _points(collector, entry["keypoints"], origin, place)
-        if not any(code for _, _, code in points.values()):
-            blank += 1
-            continue
-        collector.add(
-            files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
-        )
+        with well_formed(place, "COCO"):
+            if not entry.get("keypoints") or (category and entry.get("category_id") != category.get("id")):
+                without += 1
+                continue
+            if entry.get("iscrowd"):
+                crowds += 1
+                continue
+            if not isinstance(entry.get("image_id"), int | float | str) or entry["image_id"] not in files:
+                raise AnnotationError(f"{place}: no image has the id {entry.get('image_id')!r}; correct image_id")
+            points = _points(collector, entry["keypoints"], origin, place)
+            if not any(code for _, _, code in points.values()):
+                blank += 1
+                continue
+            collector.add(
+                files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
+            )
     if without:
         collector.notes.append(f"{without} annotations hold no keypoints of the category and are left out")
     if crowds:
@@ -120,6 +125,10 @@ def _category(path: Path, data: dict[str, Any], schema: Schema | None) -> dict[s
 def _own_schema(path: Path, category: dict[str, Any] | None) -> Schema | None:
     if category is None:
         return None
+    if not isinstance(category["keypoints"], list):
+        raise AnnotationError(
+            f"{path}: the keypoints of the category {category.get('name')!r} are no list of names; export the file again"
+        )
     points = tuple(map(str, category["keypoints"]))
     try:
         edges = tuple((points[a - 1], points[b - 1]) for a, b in category.get("skeleton") or ())
@@ -154,7 +163,7 @@ def _box(entry: dict[str, Any], place: str) -> Box | None:
     if not values:
         return None
     if not isinstance(values, list) or len(values) != 4:
-        raise AnnotationError(f"{place}: bbox is x, y, width, height, not {values!r}")
+        raise AnnotationError(f"{place}: bbox is x, y, width, height, not {values!r}; correct it")
     return box_of(*(finite(place, v) for v in values))
 
 

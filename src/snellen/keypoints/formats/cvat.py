@@ -29,13 +29,14 @@ from xml.parsers import expat
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, Named, finite, point, shortest
+from snellen.keypoints.formats.reading import Collector, Named, finite, point, reader_of, shortest, well_formed
 from snellen.keypoints.keypoints import OCCLUDED, UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_cvat", "write_cvat"]
 
 
+@reader_of("CVAT for images")
 def read_cvat(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.5, root: str | Path | None = None
 ) -> PointLabels:
@@ -68,7 +69,8 @@ def read_cvat(
         height, width = image.get("height"), image.get("width")
         size = (int(finite(place, height)), int(finite(place, width))) if height and width else None
         name = collector.image(name, size=size, split=_subset(image.get("subset")))
-        others += _objects(image, name, place, collector, origin)
+        with well_formed(place, "CVAT"):
+            others += _objects(image, name, place, collector, origin)
     if others:
         collector.notes.append(f"{others} shapes are no points, nor boxes of a group of points, and are left out")
     return collector.finish()

@@ -24,7 +24,16 @@ from pathlib import Path, PurePosixPath
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, OnError, finite, point, row_left_out, shortest
+from snellen.keypoints.formats.reading import (
+    Collector,
+    OnError,
+    finite,
+    point,
+    reader_of,
+    row_left_out,
+    shortest,
+    well_formed,
+)
 from snellen.keypoints.formats.rows import MISSING, rows_of
 from snellen.keypoints.schema import Schema
 
@@ -56,6 +65,7 @@ def refuse_h5(path: Path) -> None:
         )
 
 
+@reader_of("DeepLabCut")
 def read_deeplabcut(
     path: str | Path,
     *,
@@ -83,7 +93,8 @@ def read_deeplabcut(
         raise AnnotationError(f"{path} holds no CollectedData_*.csv; give a project's folder or one of its CSV files")
     collector = Collector(path, schema, Path(root) if root is not None else _project(files[0]))
     for file in files:
-        _read_file(file, collector, origin, on_error)
+        with well_formed(file, "DeepLabCut"):
+            _read_file(file, collector, origin, on_error)
     return collector.finish()
 
 
@@ -109,6 +120,9 @@ def _read_file(file: Path, collector: Collector, origin: float, on_error: OnErro
             f"{file}: the first rows are not scorer, bodyparts and coords; export it from DeepLabCut again"
         )
     parts, coords, animals = heads["bodyparts"], heads["coords"], heads.get("individuals")
+    if len({len(cells) for cells in heads.values()}) > 1:
+        lengths = ", ".join(f"{name} has {len(cells)}" for name, cells in heads.items())
+        raise AnnotationError(f"{file}: the first rows differ in columns ({lengths}); export it from DeepLabCut again")
     # Spreadsheets leave empty columns behind the last.
     width = max((i + 1 for i, cell in enumerate(coords) if cell), default=0)
     surplus, coords = len(coords), coords[:width]

@@ -14,7 +14,7 @@ from typing import Any
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, OnError, finite, point, row_left_out, shortest
+from snellen.keypoints.formats.reading import Collector, OnError, finite, point, reader_of, row_left_out, shortest
 from snellen.keypoints.formats.rows import MISSING, rows_of
 from snellen.keypoints.formats.table import _split, _visibility
 from snellen.keypoints.keypoints import OCCLUDED
@@ -40,6 +40,7 @@ def looks_long(cells: list[str]) -> bool:
     return set(_NEEDED) <= set(_columns(cells))
 
 
+@reader_of("a long CSV")
 def read_long_csv(
     path: str | Path,
     *,

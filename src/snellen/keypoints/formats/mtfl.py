@@ -14,7 +14,7 @@ import numpy as np
 from snellen.keypoints.built_in import get_schema
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, from_annotations
-from snellen.keypoints.formats.reading import OnError, row_left_out, shortest
+from snellen.keypoints.formats.reading import OnError, reader_of, row_left_out, shortest
 from snellen.keypoints.keypoints import Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -23,6 +23,7 @@ __all__ = ["read_mtfl", "read_mtfl_list", "write_mtfl"]
 _POINTS = 5
 
 
+@reader_of("an MTFL list")
 def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] | None = None) -> list[Annotation]:
     """Read one MTFL list (`training.txt` or `testing.txt`).
 
@@ -70,6 +71,7 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
     return annotations
 
 
+@reader_of("an MTFL list")
 def read_mtfl_list(
     path: str | Path,
     *,

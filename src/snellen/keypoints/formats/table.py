@@ -32,7 +32,7 @@ from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.header import BOX_COLUMNS, EDGES, Header, read_header
 from snellen.keypoints.formats.labels import SPLIT_NAMES, LabelledImage, LabelledObject, PointLabels
-from snellen.keypoints.formats.reading import OnError, half_points, row_left_out, shortest
+from snellen.keypoints.formats.reading import OnError, half_points, reader_of, row_left_out, shortest
 from snellen.keypoints.formats.rows import MISSING, Rows, rows_of
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
@@ -45,6 +45,7 @@ def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 
     return read_table(path, schema=schema, origin=origin).annotations()
 
 
+@reader_of("a CSV of points")
 def read_table(
     path: str | Path,
     *,

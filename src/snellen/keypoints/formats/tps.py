@@ -24,7 +24,7 @@ from pathlib import Path
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, file_size
-from snellen.keypoints.formats.reading import Collector, OnError, finite, read_text, row_left_out, shortest
+from snellen.keypoints.formats.reading import Collector, OnError, finite, read_text, reader_of, row_left_out, shortest
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
@@ -34,6 +34,7 @@ _KEY = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*(.*?)\s*$")
 _TAKEN = ("LM", "IMAGE", "ID", "SCALE")
 
 
+@reader_of("TPS")
 def read_tps(
     path: str | Path,
     *,

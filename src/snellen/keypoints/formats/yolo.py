@@ -28,7 +28,7 @@ from typing import Any
 from snellen.geometry import Box, box_of_points
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import LabelledObject, PointLabels, file_size
-from snellen.keypoints.formats.reading import Collector, finite, numbered, read_text
+from snellen.keypoints.formats.reading import Collector, finite, numbered, read_text, reader_of, well_formed
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
@@ -37,6 +37,7 @@ __all__ = ["read_yolo", "write_yolo"]
 _IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
+@reader_of("YOLO-pose")
 def read_yolo(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.5, root: str | Path | None = None
 ) -> PointLabels:
@@ -77,7 +78,8 @@ def read_yolo(
         try:
             height, width = file_size(place, name, str(labels))
             collector.image(name, size=(height, width))
-            _read_rows(labels, name, (height, width), numbers, collector, origin, _classes(settings))
+            with well_formed(labels, "YOLO-pose"):
+                _read_rows(labels, name, (height, width), numbers, collector, origin, _classes(settings))
         except AnnotationError as error:
             collector.broken[name] = str(error)
     if collector.broken and collector.empty:
@@ -101,7 +103,7 @@ def _settings(file: Path) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(read_text(file, "the YAML of a YOLO-pose data set"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise AnnotationError(f"{file} is no YAML ({str(error).splitlines()[0]}); correct it") from None
     shape = values.get("kpt_shape") if isinstance(values, dict) else None
     if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
@@ -119,11 +121,17 @@ def _own_schema(file: Path, settings: dict[str, Any]) -> Schema:
     count = settings["kpt_shape"][0]
     listed = settings.get("kpt_names")
     names = next(iter(listed.values()), None) if isinstance(listed, dict) else listed
-    points = tuple(map(str, names)) if names else numbered(file, count).points
-    order = settings.get("flip_idx") or list(range(count))
     classes = settings.get("names") or {0: file.stem}
+    if not isinstance(names or [], list) or not isinstance(classes, list | dict):
+        wrong = f"kpt_names is {names!r}" if not isinstance(names or [], list) else f"names is {classes!r}"
+        raise AnnotationError(f"{file}: {wrong}, which is no list of names; correct it")
+    points = tuple(map(str, names)) if names else numbered(file, count).points
+    order = settings.get("flip_idx") or list(range(len(points)))
+    if not isinstance(order, list) or not all(isinstance(i, int) for i in order):
+        raise AnnotationError(f"{file}: flip_idx is {order!r}, which is no list of whole numbers; correct it")
     name = str(next(iter(classes.values() if isinstance(classes, dict) else classes)))
-    if len(points) != count or sorted(order) != list(range(count)) or any(order[order[i]] != i for i in range(count)):
+    whole = len(points) == count and sorted(order) == list(range(len(points)))
+    if not whole or any(order[order[i]] != i for i in range(count)):
         raise AnnotationError(
             f"{file}: kpt_names and flip_idx must be {count} names and numbers from 0, each pair both ways; correct them"
         )
