@@ -73,6 +73,25 @@ def test_tps_refusals(tmp_path):
     refuse(read_tps, write(file, "LM=1\nInf 2\nIMAGE=a.png\n"), "row 2", "'Inf' is not a finite number")
 
 
+@pytest.mark.parametrize("folder", ["", "photos/2024/"])
+def test_tps_finds_pictures_that_are_named_by_a_path_of_another_machine(tmp_path, folder):
+    picture(tmp_path / folder / "wing-00.png", 60, 40)
+    file = write(tmp_path / "w.tps", "LM=1\n10 5\nIMAGE=C:\\Users\\me\\Wing-00.PNG\n")
+    assert read_tps(file).images[0].file == f"{folder}wing-00.png"
+    picture(tmp_path / "a/other.png", 60, 40)
+    picture(tmp_path / "b/other.png", 60, 40)
+    refuse(read_tps, write(file, "LM=1\n1 2\nIMAGE=/home/me/other.png\n"), "row 1", "/home/me/other.png does not exist")
+
+
+def test_tps_without_landmarks_is_an_image_without_objects(tmp_path):
+    picture(tmp_path / "b.png", 60, 40)
+    file = write(tmp_path / "w.tps", "LM=0\nIMAGE=a.png\nID=0\nLM=2\n1 2\n3 4\nIMAGE=b.png\nID=1\nLM=0\nIMAGE=c.png\n")
+    labels = read_tps(file)
+    assert [(i.file, len(i.objects)) for i in labels.images] == [("a.png", 0), ("b.png", 1), ("c.png", 0)]
+    assert labels.schema.points == ("p1", "p2")
+    refuse(read_tps, write(file, "LM=0\nIMAGE=a.png\n"), "holds no annotated object")
+
+
 # --- DeepLabCut: https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html
 
 DLC = """scorer,,,Anna,Anna,Anna,Anna

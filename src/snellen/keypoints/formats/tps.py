@@ -16,7 +16,9 @@ choice) measures from the bottom-left corner of the image; `origin=0` takes (0, 
 
 SCALE is length a pixel in a unit that the file does not name; `scale_unit` says how many millimetres that unit is (1 for
 millimetres, 10 for centimetres). Missing points are NA (geomorph) or have both coordinates negative (tpsDig). Several
-specimens may share an image. CURVES and OUTLINES (semi-landmarks) are left out and counted in the notes; LM3 is refused.
+specimens may share an image; one with LM=0, as tpsUtil writes what is not digitised yet, is an image without objects. An
+IMAGE with the folders of another machine is looked for below the root by its name. CURVES and OUTLINES (semi-landmarks) are
+left out and counted in the notes; LM3 is refused.
 """
 
 import re
@@ -64,6 +66,7 @@ def read_tps(
     left_out: dict[str, int] = {}
     specimens = _specimens(path, lines, left_out, broken)
     sizes: dict[str, tuple[int, int]] = {}
+    pictures = _Pictures(collector.root)
     for row, points, values in specimens:
         place = f"{path}, row {row}"
         with row_left_out(broken, place):
@@ -71,7 +74,10 @@ def read_tps(
                 raise AnnotationError(
                     f"{place}: this specimen has no IMAGE; y counts from the bottom of the picture, so name it"
                 )
-            file = _existing(collector.root, values["IMAGE"].replace("\\", "/"))
+            file = pictures.existing(values["IMAGE"].replace("\\", "/"))
+            if not points:
+                collector.image(file)
+                continue
             if file not in sizes:
                 sizes[file] = file_size(collector.root, file, place)
             height, _ = sizes[file]
@@ -171,14 +177,34 @@ def _landmark(place: str, line: str) -> tuple[float, float, bool]:
     return x, y, not (x < 0 and y < 0)
 
 
-def _existing(root: Path, file: str) -> str:
-    """The file as it is on disk: tpsDig writes names without folders, on systems that do not tell A from a."""
-    if (root / file).exists():
-        return file
-    name = Path(file).name.lower()
-    folder = (root / file).parent
-    matches = [f for f in folder.iterdir() if f.name.lower() == name] if folder.is_dir() else []
-    return str(Path(file).with_name(matches[0].name).as_posix()) if len(matches) == 1 else file
+class _Pictures:
+    """The files as they are on disk.
+
+    tpsDig writes names without folders, or paths of the machine it ran on, and runs on systems that do not tell A from a.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._below: dict[str, list[str]] | None = None  # files below the root by their names in small letters
+
+    def existing(self, file: str) -> str:
+        """The file that a specimen names, relative to the root; as it is named where there is none, or more than one."""
+        if (self.root / file).exists():
+            return file
+        name = file.rpartition("/")[2].lower()
+        folder = (self.root / file).parent
+        matches = [f.name for f in folder.iterdir() if f.name.lower() == name] if folder.is_dir() else []
+        if len(matches) == 1:
+            return Path(file).with_name(matches[0]).as_posix()
+        if "/" not in file:
+            return file
+        if self._below is None:
+            self._below = {}
+            for found in self.root.rglob("*"):
+                self._below.setdefault(found.name.lower(), []).append(found.relative_to(self.root).as_posix())
+        below = self._below.get(name, [])
+        beside = [f for f in below if "/" not in f]
+        return (beside or below)[0] if len(beside or below) == 1 else file
 
 
 def write_tps(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[str, bytes]:
