@@ -70,7 +70,7 @@ def read_coco(
     own = _own_schema(path, category)
     if schema is None and own is not None:
         collector.name(own.points)
-    without = crowds = blank = 0
+    without = crowds = blank = outlines = 0
     for row, entry in enumerate(data["annotations"], start=1):
         place = f"{path}, annotation {row}"
         if not isinstance(entry, dict):
@@ -88,6 +88,7 @@ def read_coco(
             if not any(code for _, _, code in points.values()):
                 blank += 1
                 continue
+            outlines += bool(entry.get("segmentation"))
             collector.add(
                 files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
             )
@@ -97,6 +98,8 @@ def read_coco(
         collector.notes.append(f"{crowds} annotations are crowds (iscrowd), many objects in one, and are left out")
     if blank:
         collector.notes.append(f"{blank} objects have no labelled point, as COCO's small ones, and are left out")
+    if outlines:
+        collector.notes.append(f"{outlines} outlines of objects (segmentation) are left out")
     return collector.finish(own)
 
 

@@ -73,6 +73,11 @@ def read_cvat(
             others += _objects(image, name, place, collector, origin)
     if others:
         collector.notes.append(f"{others} shapes are no points, nor boxes of a group of points, and are left out")
+    for tag, what in (("tag", "tags of pictures"), ("attribute", "attributes of shapes and tags")):
+        # Of the images alone: the meta data name every attribute that there could be.
+        count = sum(1 for image in tree.iter("image") for _ in image.iter(tag))
+        if count:
+            collector.notes.append(f"{count} {what} are left out")
     return collector.finish()
 
 

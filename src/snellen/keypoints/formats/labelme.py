@@ -15,6 +15,7 @@ Origin: positions on LabelMe's canvas count from the image's corner: `origin=0.5
 
 import json
 import os
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,21 +53,23 @@ def read_labelme(
         raise AnnotationError(f"{path} holds no .json files; give the folder that LabelMe saved to")
     collector = Collector(path, schema, None if root is None else Path(root))
     others = 0
+    words: Counter[str] = Counter()
     for file in files:
         try:
             with well_formed(file, "LabelMe"):
-                others += _read_file(file, collector, origin)
+                others += _read_file(file, collector, origin, words)
         except AnnotationError as error:
             if len(files) == 1:
                 raise
             collector.broken[file.relative_to(path).as_posix()] = str(error)
     if others:
         collector.notes.append(f"{others} shapes are no points, nor boxes of a group of points, and are left out")
+    collector.notes += [f"{count} {what} are left out" for what, count in words.items()]
     return collector.finish()
 
 
-def _read_file(file: Path, collector: Collector, origin: float) -> int:
-    """Add a file's objects; returns how many shapes were left out."""
+def _read_file(file: Path, collector: Collector, origin: float, words: Counter[str]) -> int:
+    """Add a file's objects; returns how many shapes were left out, and counts other things in `words`."""
     data = read_json(file, "a LabelMe JSON")
     if not isinstance(data, dict) or not isinstance(data.get("shapes"), list) or not data.get("imagePath"):
         raise AnnotationError(f"{file} is no LabelMe file (it lacks shapes or imagePath); export it again")
@@ -79,6 +82,8 @@ def _read_file(file: Path, collector: Collector, origin: float) -> int:
     objects: dict[Any, dict[str, tuple[float, float, int]]] = {}
     boxes: dict[Any, Box] = {}
     others = 0
+    if isinstance(data.get("flags"), dict):
+        words.update(["flags of pictures"] * sum(map(bool, data["flags"].values())))
     for number, shape in enumerate(data["shapes"], start=1):
         place = f"{file}, shape {number}"
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
@@ -89,6 +94,8 @@ def _read_file(file: Path, collector: Collector, origin: float) -> int:
         flags = shape.get("flags") or {}
         if not isinstance(flags, dict):
             raise AnnotationError(f"{place}: flags are {flags!r}, which is no object of names; correct them")
+        words.update(["flags of shapes"] * sum(bool(on) for flag, on in flags.items() if flag != "occluded"))
+        words.update(["descriptions of shapes"] * bool(shape.get("description")))
         if kind == "rectangle" and len(shape["points"]) == 2 and group is not None:
             (x0, y0), (x1, y1) = (_xy(place, p) for p in shape["points"])
             shift = 0.5 - origin

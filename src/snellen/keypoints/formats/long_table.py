@@ -29,6 +29,7 @@ _OTHER_NAMES = {
     "object": "id",
 }
 _NEEDED = ("file", "point", "x", "y")
+_KNOWN = (*_NEEDED, "visibility", "id", "split", "group", "mm_per_pixel")
 
 
 def _columns(cells: list[str]) -> list[str]:
@@ -73,6 +74,9 @@ def read_long_csv(
             "a long CSV has columns file, point, x, y"
         )
     collector = Collector(path, schema, None if root is None else Path(root))
+    others = [name for name in header if name not in _KNOWN]
+    if others:
+        collector.notes.append(f"the columns {', '.join(others)} are left out")
     broken = collector.broken if on_error == "skip" else None
     objects: dict[tuple[str, str], dict[str, tuple[float, float, int]]] = {}
     first: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
