@@ -8,7 +8,8 @@ Documentation: https://cocodataset.org/#format-data ::
 
 Origin: keypoints count pixels from 0, so `origin=0` takes (0, 0) for the centre of the top-left pixel; boxes are measured
 from the image's corner, as the library's. y points downwards. v: 0 unlabelled (x = y = 0), 1 occluded, 2 visible. The
-skeleton counts points from 1. Swap pairs and normalisers have no place.
+skeleton counts points from 1; one with a 0 in it is taken to count from 0, with a note. Swap pairs and normalisers have no
+place.
 
 Layout: COCO's own archives hold `annotations/person_keypoints_train2017.json` and the pictures in `train2017/`; other tools
 put them into `images/`. Such folders are looked into where the pictures do not lie in the expected one.
@@ -67,7 +68,7 @@ def read_coco(
                     f"{place}: the id {image['id']!r} is that of {files[image['id']]} too; correct it"
                 )
     collector.root = _pictures(path, collector.root, list(files.values()))
-    own = _own_schema(path, category)
+    own = _own_schema(path, category, collector.notes)
     if schema is None and own is not None:
         collector.name(own.points)
     without = crowds = blank = outlines = 0
@@ -125,7 +126,7 @@ def _category(path: Path, data: dict[str, Any], schema: Schema | None) -> dict[s
     return named[0] if named else None
 
 
-def _own_schema(path: Path, category: dict[str, Any] | None) -> Schema | None:
+def _own_schema(path: Path, category: dict[str, Any] | None, notes: list[str]) -> Schema | None:
     if category is None:
         return None
     if not isinstance(category["keypoints"], list):
@@ -133,13 +134,24 @@ def _own_schema(path: Path, category: dict[str, Any] | None) -> Schema | None:
             f"{path}: the keypoints of the category {category.get('name')!r} are no list of names; export the file again"
         )
     points = tuple(map(str, category["keypoints"]))
-    try:
-        edges = tuple((points[a - 1], points[b - 1]) for a, b in category.get("skeleton") or ())
-        return Schema(str(category.get("name") or path.stem), points, skeleton=edges)
-    except (ValueError, TypeError, IndexError) as error:
+    place = f"{path}, category {category.get('name')!r}"
+    with well_formed(place, "COCO"):
+        lines = [(int(a), int(b)) for a, b in category.get("skeleton") or ()]
+    # Some tools count from 0, where COCO counts from 1; only a 0 gives them away.
+    start = 0 if any(0 in line for line in lines) else 1
+    wrong = [line for line in lines if not all(start <= number < len(points) + start for number in line)]
+    if wrong:
         raise AnnotationError(
-            f"{path}: the category {category.get('name')!r} does not fit ({error}); the skeleton counts points from 1"
-        ) from None
+            f"{place}: the skeleton has {list(wrong[0])}, but its points count from {start} to {len(points) + start - 1}; "
+            "correct it"
+        )
+    if not start:
+        notes.append("the skeleton counts points from 0, where COCO counts from 1, and is read so")
+    try:
+        edges = tuple((points[a - start], points[b - start]) for a, b in lines)
+        return Schema(str(category.get("name") or path.stem), points, skeleton=edges)
+    except ValueError as error:
+        raise AnnotationError(f"{place}: {error}; correct it") from None
 
 
 def _points(collector: Collector, values: Any, origin: float, place: str) -> Named:

@@ -141,12 +141,8 @@ def _recognise_file(path: Path) -> str | None:
         return "cvat" if "<annotations" in head else None
     if ending in (".yaml", ".yml"):
         return "yolo" if re.search(r"^kpt_shape\s*:", head, re.MULTILINE) else None
-    if ending == ".json":
-        if '"shapes"' in head or '"imagePath"' in head:
-            return "labelme"
-        if head.lstrip().startswith("["):
-            return "label-studio" if '"data"' in head else None
-        return "coco" if re.search(r'"(images|annotations|categories)"\s*:', head) else None
+    if ending == ".json":  # LabelMe may put a picture first, Label Studio a long annotation
+        return _json_format(head) or _json_format(path.read_text("utf-8-sig", "replace"))
     lines = [line for line in head.splitlines() if line.strip()]
     lines = lines[1:] if separator_line(lines) else lines
     if ending == ".txt":
@@ -156,6 +152,14 @@ def _recognise_file(path: Path) -> str | None:
         return "dlc"
     rows = rows_of(path, "a CSV file")
     return "csv-long" if rows and looks_long(rows[0][1]) else "csv" if rows and len(rows[0][1]) >= 3 else None
+
+
+def _json_format(text: str) -> str | None:
+    if '"shapes"' in text or '"imagePath"' in text:
+        return "labelme"
+    if text.lstrip().startswith("["):
+        return "label-studio" if '"data"' in text else None
+    return "coco" if re.search(r'"(images|annotations|categories)"\s*:', text) else None
 
 
 def _recognise_folder(folder: Path) -> tuple[str, Path]:

@@ -14,7 +14,8 @@ Documentation: https://docs.ultralytics.com/datasets/pose/ ::
 
 All positions are shares of the image's width and height, so its size is needed: it is read from the picture. A point with
 visibility 0, or at (0, 0) in files of two numbers a point, is unlabelled. `path` may name a folder of the machine that made
-the file; where it does not exist the YAML's own is taken. A picture without a text file is one without objects. All classes
+the file; where it does not exist the YAML's own is taken. Of a split `../train/images` that does not exist, as Roboflow writes
+it, `train/images` is taken, as Ultralytics does. A picture without a text file is one without objects. All classes
 share the points; the class of an object is kept in its `extra` ("class", "class name") and written again.
 
 Origin: a share is measured from the image's corner: `origin=0.5`. Ultralytics' own converter divides COCO's coordinates, which
@@ -147,6 +148,8 @@ def _pictures(file: Path, root: Path, value: Any, split: str) -> list[Path]:
     found: list[Path] = []
     for part in value if isinstance(value, list) else [value] if value else []:
         where = root / str(part)
+        if not where.exists() and str(part).startswith("../"):
+            where = root / str(part)[3:]
         if where.is_dir():
             found += sorted(f for f in where.rglob("*") if f.suffix.lower() in _IMAGES)
         elif where.suffix == ".txt" and where.is_file():
