@@ -350,6 +350,19 @@ def test_objects_without_a_labelled_point_are_a_note(tmp_path):
     assert found["blank"].sentence == "1 object has no labelled point; training leaves such out"
 
 
+def test_a_broken_csv_of_a_project_of_deeplabcut_is_one_finding_among_others(tmp_path, capsys):
+    labels = faces(tmp_path / "labeled-data" / "m1")
+    named = [replace(image, file=f"labeled-data/m1/{image.file}") for image in labels.images]
+    write_points(replace(labels, images=tuple(named)), tmp_path / "labeled-data/m1/CollectedData_Anna.csv", "dlc")
+    broken = tmp_path / "labeled-data/m2/CollectedData_Anna.csv"
+    broken.parent.mkdir()
+    broken.write_text("")
+    assert main(["check", str(tmp_path), "--json", "--sheet", "", "--workers", "1"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], [f["kind"] for f in report["findings"]]) == (24, ["broken"])
+    assert str(broken) in report["findings"][0]["sentence"]
+
+
 def test_check_answers_json_and_a_status(written, capsys):
     assert main(["check", str(written / "my data"), "--json", "--sheet", "", "--workers", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["objects"] == 24

@@ -64,7 +64,7 @@ def test_all_xs_may_stand_before_all_ys(tmp_path, header):
         ("file,x2,y2,x1,y1", "the numbers of the points are 2, 1; sort"),
         ("file,x1,y1,x1,y1", "the numbers of the points are 1, 1"),
         ("file,y1,x1,y2,x2", "no x and y of a point, side by side (y1 stands before x1"),
-        ("file,x1,x2,y2,y1", "no x and y of a point, side by side"),
+        ("file,x1,x2,y2,y1", "no x and y of a point, side by side (y2 stands before y1)"),
         ("file,nose_x,nose_y,split,Split", "two columns split"),
         ("file,nose_x,nose_y,,", "column 4 has no name but holds values (the first, '3', in row 2)"),
     ],

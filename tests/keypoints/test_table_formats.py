@@ -70,6 +70,8 @@ def test_tps_refusals(tmp_path):
     refuse(read_tps, write(file, whole + "SCALE=0\n"), "no length a pixel")
     refuse(read_tps, write(file, whole + "LM=2\n1 2\n3 4\nIMAGE=a.png\n"), "row 4", "2 points", "have 1")
     refuse(read_tps, write(file, "IMAGE=a.png\n"), "row 1", "before the first LM")
+    refuse(read_tps, write(file, "\n"), "is empty; a specimen begins with LM")
+    refuse(read_tps, write(file, "LM=²\n1 2\nIMAGE=a.png\n"), "row 1", "LM=² is not a number of points")
     refuse(read_tps, write(file, "LM=1\nInf 2\nIMAGE=a.png\n"), "row 2", "'Inf' is not a finite number")
 
 

@@ -207,7 +207,7 @@ def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[s
             box = item.box or box_of_points(k.xy)
             annotations.append(
                 {
-                    "id": int(item.id) if item.id.isdigit() else item.id or len(annotations) + 1,
+                    "id": int(item.id) if item.id.isdecimal() else item.id or len(annotations) + 1,
                     "image_id": i,
                     "category_id": 1,
                     "keypoints": values,

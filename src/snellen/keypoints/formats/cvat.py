@@ -167,7 +167,7 @@ def write_cvat(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[s
         if image.split:
             entry.set("subset", image.split)
         ids = [item.id for item in image.objects]
-        own = all(i.isdigit() and int(i) for i in ids) and len(set(ids)) == len(ids)
+        own = all(i.isdecimal() and int(i) for i in ids) and len(set(ids)) == len(ids)
         for number, item in enumerate(image.objects, start=1):
             group = item.id if own else str(number) if item.box or item.id else "0"
             common = {"source": "manual", "z_order": "0", **({"group_id": group} if group != "0" else {})}

@@ -83,11 +83,12 @@ def read_header(place: str, cells: Sequence[str]) -> Header:
     wrong = [i for i in parts if i not in paired and i not in seen and i not in scores]
     if wrong:
         raise AnnotationError(f"{place}: {_refusal([cells[i] for i in wrong])}")
-    for (x, y, _), other in zip(points, sorted(points, key=lambda p: p[1]), strict=True):
-        if y < x or other[0] != x:
+    ys = sorted(y for _, y, _ in points)
+    for (x, y, _), in_order in zip(points, ys, strict=True):
+        if y < x or y != in_order:
+            where = f"{cells[y]} stands before {cells[x]}" if y < x else f"{cells[in_order]} stands before {cells[y]}"
             raise AnnotationError(
-                f"{place}: x and y are no x and y of a point, side by side ({cells[y]} stands before {cells[x]}, or in another "
-                "order); correct the order of the columns"
+                f"{place}: x and y are no x and y of a point, side by side ({where}); put the columns into one order"
             )
     return Header([(x, y) for x, y, _ in points], _names(place, cells, points), special, seen, len(scores))
 

@@ -181,5 +181,5 @@ def _groups(image: LabelledImage) -> list[int | None]:
     ids = [item.id for item in image.objects]
     if len(ids) == 1 and not ids[0] and image.objects[0].box is None:
         return [None]
-    own: list[int | None] = [int(i) for i in ids if i.isdigit()]
+    own: list[int | None] = [int(i) for i in ids if i.isdecimal()]
     return own if len(own) == len(ids) and len(set(own)) == len(own) else list(range(1, len(ids) + 1))

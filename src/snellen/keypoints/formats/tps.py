@@ -122,6 +122,8 @@ def _specimens(
             what = f"{key} stands" if match else f"{line.strip()!r} stands"
             raise AnnotationError(f"{path}, row {row}: {what} before the first LM; a specimen begins with LM=number")
         parts[-1].append((row, line))
+    if not parts:
+        raise AnnotationError(f"{path} is empty; a specimen begins with LM=number")
     found = []
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         with row_left_out(broken, f"{path}, row {part[0][0]}"):
@@ -153,11 +155,11 @@ def _specimen(
                 f"{path}, row {row}: {wanted} points are missing before {key}; correct the number of LM"
             )
         if key in ("LM", "POINTS"):
-            if not value.isdigit():
+            if not value.isdecimal():
                 raise AnnotationError(f"{path}, row {row}: {key}={value} is not a number of points; correct it")
             wanted, take = int(value), key == "LM"
         elif key in ("CURVES", "OUTLINES"):
-            left_out[key] = left_out.get(key, 0) + (int(value) if value.isdigit() else 1)
+            left_out[key] = left_out.get(key, 0) + (int(value) if value.isdecimal() else 1)
         else:
             values[key] = value
     if wanted and after is not None:

@@ -228,7 +228,7 @@ def _class_names(labels: PointLabels) -> dict[int, str]:
     known = {
         int(item.extra["class"]): item.extra.get("class name", "")
         for _, item in labels.objects
-        if item.extra.get("class", "").isdigit()
+        if item.extra.get("class", "").isdecimal()
     }
     return {0: labels.schema.name} | {n: known.get(n) or f"class {n}" for n in range(1, max(known, default=0) + 1)}
 
@@ -236,7 +236,7 @@ def _class_names(labels: PointLabels) -> dict[int, str]:
 def _class_of(item: LabelledObject) -> str:
     """Other formats call other things a class: what is no number is class 0."""
     found = item.extra.get("class", "0")
-    return found if found.isdigit() else "0"
+    return found if found.isdecimal() else "0"
 
 
 def write_yolo(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[str, bytes]:
