@@ -150,6 +150,19 @@ def test_an_object_without_a_box_is_said(discs):
         build_dataset(own(discs, box="given", val_share=0.01), "train")
 
 
+@pytest.mark.parametrize("box", ["square", "given", "image"])
+def test_an_object_without_a_labelled_point_is_left_out_and_counted(discs, caplog, box):
+    rows = ["file,id,bright_x,bright_y,dark_x,dark_y,box_left,box_top,box_right,box_bottom",
+            "disc 00.png,1,5,6,10,12,2,2,20,22", "disc 00.png,2,,,,,25,25,45,48", "disc 01.png,1,,,,,25,25,45,48"]  # fmt: skip
+    (discs / "two.csv").write_text("\n".join(rows))
+    (discs / "val.txt").write_text("disc 01.png")
+    with caplog.at_level("WARNING", logger="snellen"):
+        data = build_dataset(own(discs, annotations="two.csv", box=box, val_share=0.01), "train")
+    assert data.names == ["disc 00.png"]
+    assert caplog.messages == [f"left out 2 of 3 objects of {discs / 'two.csv'}: they have no labelled point"]
+    assert names(own(discs, annotations="two.csv", val_list="val.txt"), "train") == {"disc 00.png"}
+
+
 @pytest.mark.parametrize(("factor", "says"), [(1 / SIZE, "shares of the image's size"), (25.4, "another unit")])
 def test_points_in_another_unit_are_refused(discs, factor, says):
     labels = labels_of(discs)

@@ -350,6 +350,42 @@ def test_the_layout_of_coco_is_found_from_its_folder(tmp_path, pictures):
     assert {n for split in ("train", "val") for n in build_dataset(config.data, split).names} == expected
 
 
+def test_a_proposal_for_coco_with_crowds_and_objects_without_points_trains(tmp_path):
+    labels = faces(tmp_path)
+    second = [replace(image.objects[0], keypoints=Keypoints.visible(image.objects[0].keypoints.xy + 9, FACE), box=None)
+              for image in labels.images]  # fmt: skip
+    two = [replace(i, objects=(*i.objects, o)) for i, o in zip(labels.images, second, strict=True)]
+    write_points(replace(labels, images=tuple(two)), tmp_path / "c.json", "coco")
+    data = json.loads((tmp_path / "c.json").read_text("utf-8"))
+    nothing = {"keypoints": [0] * 12, "num_keypoints": 0}
+    data["annotations"][0] |= {**nothing, "iscrowd": 1}
+    data["annotations"][2] |= {**nothing, "bbox": [0, 0, 0, 0]}
+    (tmp_path / "c.json").write_text(json.dumps(data), "utf-8")
+    names, own = proposed(tmp_path / "c.json")
+    assert (len(names), own.box) == (46, "given")  # of 48
+
+
+def test_objects_without_a_labelled_point_are_a_note(tmp_path):
+    labels = moved(faces(tmp_path), 3, lambda xy: xy * np.nan)
+    found = kinds(labels)
+    assert set(found) == {"blank"}
+    assert (found["blank"].severity, found["blank"].files) == ("note", (labels.images[3].file,))
+    assert found["blank"].sentence == "1 object has no labelled point; training leaves such out"
+
+
+def test_a_broken_csv_of_a_project_of_deeplabcut_is_one_finding_among_others(tmp_path, capsys):
+    labels = faces(tmp_path / "labeled-data" / "m1")
+    named = [replace(image, file=f"labeled-data/m1/{image.file}") for image in labels.images]
+    write_points(replace(labels, images=tuple(named)), tmp_path / "labeled-data/m1/CollectedData_Anna.csv", "dlc")
+    broken = tmp_path / "labeled-data/m2/CollectedData_Anna.csv"
+    broken.parent.mkdir()
+    broken.write_text("")
+    assert main(["check", str(tmp_path), "--json", "--sheet", "", "--workers", "1"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], [f["kind"] for f in report["findings"]]) == (24, ["broken"])
+    assert str(broken) in report["findings"][0]["sentence"]
+
+
 def test_check_answers_json_and_a_status(written, capsys):
     assert main(["check", str(written / "my data"), "--json", "--sheet", "", "--workers", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["objects"] == 24

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from refusals import refuse
+from snellen.api import convert
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.formats import LabelledImage, LabelledObject, PointLabels, read_points, recognise, write_points
 from snellen.keypoints.formats.mtfl import read_mtfl_list
@@ -195,6 +196,35 @@ def test_classes_of_yolo_survive_and_other_formats_say_that_they_lose_them(tmp_p
     write(tmp_path / "in/labels/train/a.txt", rows[0].replace("2", "3", 1))
     with pytest.raises(ValueError, match=r"row 1: the class '3' is none of the 3"):
         read_points(tmp_path / "in")
+
+
+# --- what readers leave out
+
+CVAT = """<annotations><meta><attribute>m</attribute></meta><image id="0" name="a.png" width="60" height="40"><tag label="odd"/>
+<points label="nose" points="8.2,4.5"><attribute name="sex">f</attribute><attribute name="age">3</attribute></points>
+</image></annotations>"""
+SHAPE = '{"label": "nose", "points": [[1, 2]], "shape_type": "point", "flags": {"occluded": true, "sure": true, "odd": false}'
+LABELME = ('{"imagePath": "a.png", "imageHeight": 40, "imageWidth": 60, "flags": {"good": true, "bad": false}, '
+           f'"shapes": [{SHAPE}, "description": "left one"}}]}}')  # fmt: skip
+COCO = ('{"images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}], "annotations": [{"image_id": 1, '
+        '"keypoints": [1, 2, 2], "segmentation": [[1, 2, 3, 4, 5, 6]]}]}')  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "notes"),
+    [
+        ("a.xml", CVAT, ["1 tags of pictures are left out", "2 attributes of shapes and tags are left out"]),
+        ("a.json", LABELME,
+         ["1 flags of pictures are left out", "1 flags of shapes are left out", "1 descriptions of shapes are left out"]),
+        ("a.json", COCO, ["1 outlines of objects (segmentation) are left out"]),
+        ("a.txt", f"a.png {FACE} 1 2 1 4\nb.png {FACE}\n",
+         ["the attributes of 1 faces (gender, smile, glasses, pose) are left out"]),
+        ("a.csv", "file,point,x,y,sure,who\na.png,nose,1,2,yes,me\n", ["the columns sure, who are left out"]),
+    ],
+)  # fmt: skip
+def test_what_a_reader_leaves_out_is_reported_by_a_conversion(tmp_path, name, text, notes):
+    lost = convert(write(tmp_path / name, text), tmp_path / "out.csv", "csv")["lost"]
+    assert lost[: len(notes)] == notes
 
 
 # --- pictures that a target needs

@@ -70,7 +70,28 @@ def test_tps_refusals(tmp_path):
     refuse(read_tps, write(file, whole + "SCALE=0\n"), "no length a pixel")
     refuse(read_tps, write(file, whole + "LM=2\n1 2\n3 4\nIMAGE=a.png\n"), "row 4", "2 points", "have 1")
     refuse(read_tps, write(file, "IMAGE=a.png\n"), "row 1", "before the first LM")
+    refuse(read_tps, write(file, "\n"), "is empty; a specimen begins with LM")
+    refuse(read_tps, write(file, "LM=²\n1 2\nIMAGE=a.png\n"), "row 1", "LM=² is not a number of points")
     refuse(read_tps, write(file, "LM=1\nInf 2\nIMAGE=a.png\n"), "row 2", "'Inf' is not a finite number")
+
+
+@pytest.mark.parametrize("folder", ["", "photos/2024/"])
+def test_tps_finds_pictures_that_are_named_by_a_path_of_another_machine(tmp_path, folder):
+    picture(tmp_path / folder / "wing-00.png", 60, 40)
+    file = write(tmp_path / "w.tps", "LM=1\n10 5\nIMAGE=C:\\Users\\me\\Wing-00.PNG\n")
+    assert read_tps(file).images[0].file == f"{folder}wing-00.png"
+    picture(tmp_path / "a/other.png", 60, 40)
+    picture(tmp_path / "b/other.png", 60, 40)
+    refuse(read_tps, write(file, "LM=1\n1 2\nIMAGE=/home/me/other.png\n"), "row 1", "/home/me/other.png does not exist")
+
+
+def test_tps_without_landmarks_is_an_image_without_objects(tmp_path):
+    picture(tmp_path / "b.png", 60, 40)
+    file = write(tmp_path / "w.tps", "LM=0\nIMAGE=a.png\nID=0\nLM=2\n1 2\n3 4\nIMAGE=b.png\nID=1\nLM=0\nIMAGE=c.png\n")
+    labels = read_tps(file)
+    assert [(i.file, len(i.objects)) for i in labels.images] == [("a.png", 0), ("b.png", 1), ("c.png", 0)]
+    assert labels.schema.points == ("p1", "p2")
+    refuse(read_tps, write(file, "LM=0\nIMAGE=a.png\n"), "holds no annotated object")
 
 
 # --- DeepLabCut: https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html
@@ -114,6 +135,65 @@ def test_deeplabcut_refusals(tmp_path):
     refuse(read_deeplabcut, write(file, "scorer,A,A\ncoords,x,y\na.png,1,2\n"), "not scorer, bodyparts and coords")
     refuse(read_deeplabcut, write(file, DLC + "labeled-data,m,i.png,1\n"), "row 6", "4 columns")
     refuse(read_deeplabcut, write(file, DLC.replace("83.0", "83.0?")), "row 4", "'83.0?'")
+
+
+def project(root, **videos):
+    """A project of DeepLabCut with a CSV of these words for each video."""
+    for video, text in videos.items():
+        write(root / f"labeled-data/{video}/CollectedData_Anna.csv", text.replace("mouse1", video))
+    return root
+
+
+def test_a_video_with_labels_in_hdf5_alone_is_said(tmp_path, caplog):
+    project(tmp_path, m1=DLC)
+    write(tmp_path / "labeled-data/m2/CollectedData_Anna.h5", "x")
+    write(tmp_path / "labeled-data/m1/CollectedData_Anna.h5", "x")
+    with caplog.at_level("WARNING", logger="snellen"):
+        labels = read_points(tmp_path)
+    assert labels.images[0].file == "labeled-data/m1/img0010.png"
+    assert read_points(tmp_path / "labeled-data/m1").notes == ()
+    (note,) = labels.notes
+    assert caplog.messages == [note]
+    assert note.startswith(f"the frames of {tmp_path / 'labeled-data/m2'} are left out: ")
+    assert "to_csv" in note
+
+
+def test_two_files_of_labels_in_one_folder_are_refused(tmp_path):
+    project(tmp_path, m1=DLC)
+    second = write(tmp_path / "labeled-data/m1/CollectedData_Bob.csv", DLC.replace("mouse1", "m1"))
+    refuse(
+        read_points,
+        tmp_path,
+        "labeled-data/m1 holds",
+        "CollectedData_Anna.csv, CollectedData_Bob.csv",
+        "give the path of one",
+    )
+    assert len(read_points(second).objects) == 1
+
+
+@pytest.mark.parametrize("text", ["", "<html>\n", "scorer,A\nbodyparts,a\n", "\0"])
+def test_a_broken_file_of_a_project_is_left_out_where_that_is_asked(tmp_path, text):
+    project(tmp_path, m1=DLC, m2=text, m3=DLC)
+    broken = tmp_path / "labeled-data/m2/CollectedData_Anna.csv"
+    refuse(read_points, tmp_path, str(broken))
+    labels = read_points(tmp_path, on_error="skip")
+    assert {image.file.split("/")[1] for image in labels.images} == {"m1", "m3"}
+    assert list(labels.broken) == [str(broken)]
+
+
+def test_parts_of_no_animal_are_left_out_with_a_note(tmp_path):
+    text = MANY.replace("m2,m2", "single,single").replace("snout,snout,snout,snout", "snout,snout,corner,corner")
+    labels = read_deeplabcut(write(tmp_path / "d.csv", text))
+    assert labels.schema.points == ("snout",)
+    assert [item.id for _, item in labels.objects] == ["m1"]
+    assert labels.notes == ("the parts corner belong to no animal ('single') and are left out",)
+    # Where all have the same parts it is an animal as the others.
+    assert len(read_deeplabcut(write(tmp_path / "d.csv", MANY.replace("m2,m2", "single,single"))).objects) == 2
+
+
+def test_likelihoods_are_said_to_be_left_out(tmp_path):
+    text = "scorer,N,N,N\nbodyparts,snout,snout,snout\ncoords,x,y,likelihood\nimg.png,1,2,0.9\n"
+    assert read_deeplabcut(write(tmp_path / "d.csv", text)).notes == ("1 columns of likelihoods are left out",)
 
 
 # --- CSV, wide with further columns, and long: the names of the columns are ours

@@ -3,16 +3,19 @@
 import json
 
 import numpy as np
+import pytest
 
 from format_files import only, picture, write
 from refusals import refuse
 from snellen.geometry import Box
 from snellen.keypoints.formats import (
+    AnnotationError,
     read_coco,
     read_cvat,
     read_label_studio,
     read_labelme,
     read_yolo,
+    recognise,
 )
 
 NAN = np.nan
@@ -72,6 +75,40 @@ def test_coco_refusals(tmp_path):
     refuse(read_coco, write(file, json.dumps(two)), "2 categories with keypoints")
 
 
+def test_coco_crowds_and_objects_without_a_labelled_point_are_left_out_and_counted(tmp_path):
+    first = COCO["annotations"][0]
+    nothing = {**first, "keypoints": [0] * 9, "num_keypoints": 0}
+    crowd = {**first, "iscrowd": 1, "segmentation": {"counts": [1], "size": [1, 1]}}
+    images = [*COCO["images"], {"id": 12, "file_name": "c.jpg"}]
+    data = {**COCO, "images": images, "annotations": [first, nothing, crowd, {**nothing, "image_id": 12}]}
+    labels = read_coco(write(tmp_path / "c.json", json.dumps(data)))
+    assert [(i.file, len(i.objects)) for i in labels.images] == [("dir/a.jpg", 1), ("b.jpg", 0), ("c.jpg", 0)]
+    assert labels.notes[:2] == (
+        "1 annotations are crowds (iscrowd), many objects in one, and are left out",
+        "2 objects have no labelled point, as COCO's small ones, and are left out",
+    )
+    refuse(read_coco, write(tmp_path / "c.json", json.dumps({**COCO, "annotations": [nothing]})), "no annotated object")
+
+
+def test_a_skeleton_of_coco_that_counts_from_0(tmp_path):
+    def read(*lines):
+        categories = [COCO["categories"][0], {**COCO["categories"][1], "skeleton": list(lines)}]
+        return read_coco(write(tmp_path / "c.json", json.dumps({**COCO, "categories": categories})))
+
+    labels = read([0, 1], [1, 2])
+    assert labels.schema.skeleton == (("mouth", "tail"), ("tail", "fin"))
+    assert "the skeleton counts points from 0, where COCO counts from 1, and is read so" in labels.notes
+    for lines, says in (
+        ([[0, 1], [2, 3]], "the skeleton has [2, 3], but its points count from 0 to 2"),
+        ([[1, 4]], "the skeleton has [1, 4], but its points count from 1 to 3"),
+        ([[-1, 2]], "the skeleton has [-1, 2]"),
+        ([["mouth", "tail"]], "category 'fish': this is not as COCO has it"),
+    ):
+        with pytest.raises(AnnotationError) as error:
+            read(*lines)
+        assert says in str(error.value)
+
+
 # --- LabelMe: https://github.com/wkentaro/labelme
 
 
@@ -103,6 +140,14 @@ def test_labelme(tmp_path):
     np.testing.assert_array_equal(two.keypoints.xy, [[NAN, NAN], [11, 21]])
     assert labels.notes[0].startswith("1 shapes are no points")
     assert list(labels.broken) == ["json/b.json"]
+
+
+def test_labelme_with_its_picture_first_is_recognised(tmp_path):
+    file = labelme(tmp_path / "a.json", shape("nose", (1, 2)))
+    data = json.loads(file.read_text())
+    write(file, json.dumps({"imageData": "A" * 200_000, **{k: v for k, v in data.items() if k != "imageData"}}))
+    assert recognise(file) == ("labelme", file)
+    assert recognise(tmp_path) == ("labelme", tmp_path)
 
 
 def test_labelme_refusals(tmp_path):
@@ -204,6 +249,15 @@ def test_yolo_with_two_numbers_a_point_has_unlabelled_ones_at_the_corner(tmp_pat
     assert item.keypoints.visibility.tolist() == [2, 0, 2]
 
 
+def test_yolo_of_roboflow_names_folders_from_a_place_that_is_not_there(tmp_path):
+    text = YOLO.replace("path: /home/somebody/else\n", "").replace("images/train", "../images/train")
+    images = {i.file for i in read_yolo(yolo(tmp_path / "set", text=text)).images}
+    assert images == {"images/train/a.jpg", "images/train/empty.jpg", "images/val/b.jpg"}
+    # Where the folder is there as the file says, that one is meant.
+    picture(tmp_path / "images/train/c.jpg", 20, 10)
+    assert "../images/train/c.jpg" in {i.file for i in read_yolo(tmp_path / "set").images}
+
+
 def test_yolo_refusals(tmp_path):
     labels = read_yolo(yolo(tmp_path, "0 0.5 0.5\n"))
     assert "row 1: 3 numbers; class, box and 3 points of 3 make 14" in labels.broken["images/train/a.jpg"]
@@ -244,6 +298,12 @@ def test_label_studio(tmp_path):
     np.testing.assert_array_equal(one.objects[0].keypoints.xy, [[50, 50], [200, 100]])
     assert one.objects[0].box == Box(20, 5, 80, 45)
     assert labels.notes[0].startswith("1 regions are no keypoints")
+
+
+def test_label_studio_with_long_annotations_first_is_recognised(tmp_path):
+    tasks = [{"annotations": [{"result": [], "note": "x" * 200_000}], "data": {"img": "a.jpg"}}]
+    file = write(tmp_path / "l.json", json.dumps(tasks))
+    assert recognise(file) == ("label-studio", file)
 
 
 def test_label_studio_refusals(tmp_path):

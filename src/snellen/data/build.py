@@ -1,5 +1,6 @@
 """From a data configuration to data sets: one place that knows the formats and the splits."""
 
+import logging
 import re
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
@@ -22,6 +23,8 @@ from snellen.keypoints.formats import (
 )
 
 __all__ = ["Split", "as_split", "build_dataset"]
+
+log = logging.getLogger("snellen")
 
 Split = Literal["train", "val", "test"]
 _SPLITS: dict[str, Split] = {name: name for name in get_args(Split)}
@@ -93,7 +96,7 @@ def _images(
     decode: bool,
 ) -> AnnotatedImages:
     images = AnnotatedImages(
-        annotations,
+        _teaching(annotations, source),
         root,
         source=source,
         skipped=list(broken.values()),
@@ -109,6 +112,17 @@ def _images(
         # them. Costs nothing where the images stay in memory, since each is decoded once anyway.
         images.decode_all()
     return images
+
+
+def _teaching(annotations: list[Annotation], source: Path) -> list[Annotation]:
+    """The objects with a labelled point. The others teach nothing, with or without a box: no loss and no metric counts them."""
+    kept = [a for a in annotations if a.keypoints.labelled.any()]
+    # Where there is none, `refuse_wrong_unit` says so of all.
+    if not kept or len(kept) == len(annotations):
+        return annotations
+    log.warning("left out %d of %d objects of %s: they have no labelled point", len(annotations) - len(kept),
+                len(annotations), source)  # fmt: skip
+    return kept
 
 
 def _source(config: KeypointDataConfig, root: Path, split: Split) -> Path:

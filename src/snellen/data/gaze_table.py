@@ -20,7 +20,7 @@ from snellen.data.gaze import Eye, GazeEntry
 from snellen.data.gaze_angles import Answer
 from snellen.keypoints.formats import AnnotationError
 from snellen.keypoints.formats.reading import row_left_out
-from snellen.keypoints.formats.table import rows_of
+from snellen.keypoints.formats.rows import rows_of
 
 __all__ = ["read_gaze_table"]
 

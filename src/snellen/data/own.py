@@ -18,7 +18,8 @@ from snellen.keypoints.formats import (
     place_of_format,
     read_points,
 )
-from snellen.keypoints.formats.table import BOX_COLUMNS, rows_of
+from snellen.keypoints.formats.header import BOX_COLUMNS
+from snellen.keypoints.formats.rows import rows_of
 
 __all__ = ["read_boxes", "read_own", "refuse_wrong_unit", "with_schema"]
 
@@ -44,7 +45,8 @@ def read_own(config: KeypointDataConfig, split: str) -> tuple[PointLabels, list[
         annotations = [replace(a, box=_best(boxes.get(a.file, []), a.keypoints)) for a in annotations]
     if apart:
         return labels, annotations
-    sides = _sides(config, root, annotations, lenient=bool(labels.broken) and config.on_error == "skip")
+    files = {image.file for image in labels.images}
+    sides = _sides(config, root, annotations, files, lenient=bool(labels.broken) and config.on_error == "skip")
     chosen = [a for a in annotations if sides[a.file] == split]
     if not chosen and split == "test":
         raise ConfigError(
@@ -91,11 +93,13 @@ def _with_structure(schema: Schema, config: KeypointDataConfig) -> Schema:
     return schema
 
 
-def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation], *, lenient: bool) -> dict[str, str]:
-    """The split of each file; `lenient` where lists may name files whose rows were left out."""
+def _sides(
+    config: KeypointDataConfig, root: Path, annotations: list[Annotation], files: set[str], *, lenient: bool
+) -> dict[str, str]:
+    """The split of each file with an object; lists may name any of `files`, and, where `lenient`, those left out."""
     keys = {a.file: a.key or a.file for a in annotations}
     marks = {a.file: a.split for a in annotations}
-    val, test = (_listed(root, name, marks, lenient=lenient) for name in (config.val_list, config.test_list))
+    val, test = (_listed(root, name, files, lenient=lenient) for name in (config.val_list, config.test_list))
     both = sorted(val & test)
     if both:
         raise ConfigError(f"{both[0]} is in data.val_list and in data.test_list; take it out of one of them")
@@ -107,7 +111,8 @@ def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation]
         return marks[file] == "test" or (not marks[file] and place_of(keys[file]) >= 1 - config.test_share)
 
     tested = {file for file in keys if is_tested(file)}
-    parts = _dealt({key for file, key in keys.items() if file not in tested}, config.folds)
+    taught = {a.file for a in annotations if a.keypoints.labelled.any()} - tested  # what has no point is left out later
+    parts = _dealt({keys[file] for file in taught}, config.folds)
     sides = {}
     for file, key in keys.items():
         place, mark = place_of(key), marks[file]
@@ -116,7 +121,7 @@ def _sides(config: KeypointDataConfig, root: Path, annotations: list[Annotation]
         elif config.val_list is not None:
             sides[file] = "val" if file in val else "train"
         elif config.folds:
-            sides[file] = "val" if parts[key] == config.fold else "train"
+            sides[file] = "val" if parts.get(key) == config.fold else "train"
         elif marked and mark:
             sides[file] = "val" if mark == "val" else "train"
         else:
@@ -138,7 +143,7 @@ def _dealt(keys: set[str], folds: int) -> dict[str, int]:
     return {key: rank % folds for rank, key in enumerate(sorted(keys, key=place_of))} if folds else {}
 
 
-def _listed(root: Path, name: str | None, known: dict[str, str], *, lenient: bool) -> set[str]:
+def _listed(root: Path, name: str | None, known: set[str], *, lenient: bool) -> set[str]:
     if name is None:
         return set()
     path = root / name
@@ -149,12 +154,12 @@ def _listed(root: Path, name: str | None, known: dict[str, str], *, lenient: boo
             f"{path} cannot be read ({error.strerror}); give a text file with the name of an image a line"
         ) from None
     listed = {line.strip().replace("\\", "/") for line in lines if line.strip()}
-    unknown = sorted(listed - set(known))
+    unknown = sorted(listed - known)
     if unknown and not lenient:
         raise DataError(
             f"{path} lists {unknown[0]}, which is not annotated; correct the name as the annotations write it"
         )
-    return listed & set(known)
+    return listed & known
 
 
 def read_boxes(path: Path) -> dict[str, list[tuple[Box, float]]]:
@@ -170,6 +175,7 @@ def read_boxes(path: Path) -> dict[str, list[tuple[Box, float]]]:
     missing = [name for name in ("file", *BOX_COLUMNS) if name not in header]
     if missing:
         raise AnnotationError(f"{path}: the header lacks {', '.join(missing)}; a row is file, {', '.join(BOX_COLUMNS)}")
+    rows.decimal_points(i for i, name in enumerate(header) if name in (*BOX_COLUMNS, "score"))
     boxes: dict[str, list[tuple[Box, float]]] = {}
     for row, cells in rows[1:]:
         values = dict(zip(header, cells, strict=False))

@@ -66,6 +66,7 @@ def check_data(
         *_broken({**labels.broken, **(test.broken if test else {})}),
         *_files(labels, pictures),
         *_greys(pictures, reader),
+        *_blank(labels),
         *_coverage(names, known),
         *find_positions(labels, pictures),
         *find_copies(labels, pictures, of_test),
@@ -151,6 +152,16 @@ def _greys(pictures: dict[str, Picture], reader: PictureReader) -> list[Finding]
         f"black to white, so little contrast is left; pass --grey-range {first:g} {last:g}"
     )
     return [Finding("grey-range", "error" if filled < _DARK else "warning", sentence, tuple(deep))]
+
+
+def _blank(labels: PointLabels) -> list[Finding]:
+    """Objects without any labelled point, which training leaves out; where all are, `_coverage` says so."""
+    blank = [image.file for image, item in labels.objects if not item.keypoints.labelled.any()]
+    if not blank or len(blank) == len(labels.objects):
+        return []
+    count = "1 object has" if len(blank) == 1 else f"{len(blank):,} objects have"
+    sentence = f"{count} no labelled point; training leaves such out"
+    return [Finding("blank", "note", sentence, tuple(dict.fromkeys(blank)))]
 
 
 def _coverage(names: Sequence[str], known: NDArray[np.bool_]) -> list[Finding]:

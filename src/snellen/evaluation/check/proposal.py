@@ -127,7 +127,7 @@ def propose_recipe(
 
 def _share(labels: PointLabels, wanted: float, *, last: bool = False) -> float:
     """The share whose hashes hold out as many of these images (or groups) as `wanted` says; chance may take few."""
-    keys = {image.group or image.file for image in labels.images if image.objects}
+    keys = {image.group or image.file for image, item in labels.objects if item.keypoints.labelled.any()}
     places = sorted(1 - place_of(key) if last else place_of(key) for key in keys)
     count = max(1, round(wanted * len(places)))
     if count >= len(places):
@@ -138,15 +138,16 @@ def _share(labels: PointLabels, wanted: float, *, last: bool = False) -> float:
 def _view(labels: PointLabels, report: CheckReport) -> dict[str, Any]:
     """Box and canvas: the whole image where one object fills much of it, else a square around each."""
     several = any(len(image.objects) > 1 for image in labels.images)
-    if several and all(item.box for _, item in labels.objects):
+    objects = [item for _, item in labels.objects if item.keypoints.labelled.any()]  # what is trained on
+    if several and objects and all(item.box for item in objects):
         return {"box": "given", "box_scale": 1.2, "canvas": [96, 96], "channels": 1}
     shares = []
     sizes = [tuple(map(int, size.split(" x "))) for size in report.sizes]
     width, height = sizes[0] if sizes else (96, 96)
-    for _, item in labels.objects:
-        span = np.ptp(item.keypoints.xy[item.keypoints.labelled], axis=0) if item.keypoints.labelled.any() else [0, 0]
+    for item in objects:
+        span = np.ptp(item.keypoints.xy[item.keypoints.labelled], axis=0)
         shares.append(max(span[0] / width, span[1] / height))
-    if several or float(np.median(shares)) < 0.35:
+    if several or not shares or float(np.median(shares)) < 0.35:
         return {"box": "square", "box_scale": 1.5, "canvas": [96, 96], "channels": 1}
     # The longer side has 96 pixels, the other a multiple of 16 that keeps the shape.
     ratio = min(width, height) / max(width, height)

@@ -9,7 +9,16 @@ __all__ = ["Annotation", "AnnotationError"]
 
 
 class AnnotationError(ValueError):
-    """An annotation file that cannot be read or written; the message is one sentence with file and row."""
+    """An annotation file that cannot be read or written; the message is one sentence with file and row.
+
+    It stays on one line whatever words of the file it quotes.
+
+    >>> str(AnnotationError("a.json: the name 'nose\\n' is no word"))
+    "a.json: the name 'nose ' is no word"
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(" ".join(sentence.splitlines()))
 
 
 @dataclass(frozen=True)

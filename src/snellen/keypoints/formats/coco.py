@@ -8,7 +8,8 @@ Documentation: https://cocodataset.org/#format-data ::
 
 Origin: keypoints count pixels from 0, so `origin=0` takes (0, 0) for the centre of the top-left pixel; boxes are measured
 from the image's corner, as the library's. y points downwards. v: 0 unlabelled (x = y = 0), 1 occluded, 2 visible. The
-skeleton counts points from 1. Swap pairs and normalisers have no place.
+skeleton counts points from 1; one with a 0 in it is taken to count from 0, with a note. Swap pairs and normalisers have no
+place.
 
 Layout: COCO's own archives hold `annotations/person_keypoints_train2017.json` and the pictures in `train2017/`; other tools
 put them into `images/`. Such folders are looked into where the pictures do not lie in the expected one.
@@ -21,7 +22,7 @@ from typing import Any
 from snellen.geometry import Box, box_of_points
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, point, read_json
+from snellen.keypoints.formats.reading import Collector, Named, box_of, finite, point, read_json, reader_of, well_formed
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_coco", "write_coco"]
@@ -29,13 +30,15 @@ __all__ = ["read_coco", "write_coco"]
 _SHAPE = 'COCO keypoints: {"images": [...], "annotations": [...], "categories": [...]}'
 
 
+@reader_of("COCO keypoints")
 def read_coco(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.0, root: str | Path | None = None
 ) -> PointLabels:
     """Read a COCO keypoints file.
 
-    Objects without keypoints (boxes of other categories, crowds) are counted in the notes. Pairs of x and y without v are
-    taken as visible.
+    Objects without keypoints (boxes of other categories), crowds (`iscrowd`) and objects without a labelled point are left out
+    and counted in the notes: COCO marks people too small to point at so. Their images stay, with no object if need be. Pairs
+    of x and y without v are taken as visible.
 
     Args:
         path: the file.
@@ -53,34 +56,51 @@ def read_coco(
     category = _category(path, data, schema)
     collector = Collector(path, schema, None if root is None else Path(root))
     files: dict[Any, str] = {}
-    try:
-        for image in data["images"]:
-            size = (int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None
-            files[image["id"]] = collector.image(str(image["file_name"]), size=size)
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnnotationError(
-            f"{path}: an entry of images is not as COCO has it ({error!r}); export it again"
-        ) from None
+    for number, image in enumerate(data["images"], start=1):
+        place = f"{path}, image {number}"
+        with well_formed(place, "COCO"):
+            if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
+                raise AnnotationError(f"{place}: this names no file (file_name); export the file again")
+            size = [int(finite(place, image[side])) for side in ("height", "width") if image.get(side)]
+            file = collector.image(image["file_name"], size=(size[0], size[1]) if len(size) == 2 else None)
+            if files.setdefault(image["id"], file) != file:
+                raise AnnotationError(
+                    f"{place}: the id {image['id']!r} is that of {files[image['id']]} too; correct it"
+                )
     collector.root = _pictures(path, collector.root, list(files.values()))
-    own = _own_schema(path, category)
+    own = _own_schema(path, category, collector.notes)
     if schema is None and own is not None:
         collector.name(own.points)
-    without = 0
+    without = crowds = blank = outlines = 0
     for row, entry in enumerate(data["annotations"], start=1):
         place = f"{path}, annotation {row}"
         if not isinstance(entry, dict):
             raise AnnotationError(f"{place}: {entry!r} is no object; export the file again")
-        if not entry.get("keypoints") or (category and entry.get("category_id") != category.get("id")):
-            without += 1
-            continue
-        if entry.get("image_id") not in files:
-            raise AnnotationError(f"{place}: no image has the id {entry.get('image_id')!r}; correct image_id")
-        points = _points(collector, entry["keypoints"], origin, place)
-        collector.add(
-            files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
-        )
+        with well_formed(place, "COCO"):
+            if not entry.get("keypoints") or (category and entry.get("category_id") != category.get("id")):
+                without += 1
+                continue
+            if entry.get("iscrowd"):
+                crowds += 1
+                continue
+            if not isinstance(entry.get("image_id"), int | float | str) or entry["image_id"] not in files:
+                raise AnnotationError(f"{place}: no image has the id {entry.get('image_id')!r}; correct image_id")
+            points = _points(collector, entry["keypoints"], origin, place)
+            if not any(code for _, _, code in points.values()):
+                blank += 1
+                continue
+            outlines += bool(entry.get("segmentation"))
+            collector.add(
+                files[entry["image_id"]], points, place, box=_box(entry, place), id=str(entry.get("id", "")), row=row
+            )
     if without:
         collector.notes.append(f"{without} annotations hold no keypoints of the category and are left out")
+    if crowds:
+        collector.notes.append(f"{crowds} annotations are crowds (iscrowd), many objects in one, and are left out")
+    if blank:
+        collector.notes.append(f"{blank} objects have no labelled point, as COCO's small ones, and are left out")
+    if outlines:
+        collector.notes.append(f"{outlines} outlines of objects (segmentation) are left out")
     return collector.finish(own)
 
 
@@ -106,17 +126,32 @@ def _category(path: Path, data: dict[str, Any], schema: Schema | None) -> dict[s
     return named[0] if named else None
 
 
-def _own_schema(path: Path, category: dict[str, Any] | None) -> Schema | None:
+def _own_schema(path: Path, category: dict[str, Any] | None, notes: list[str]) -> Schema | None:
     if category is None:
         return None
-    points = tuple(map(str, category["keypoints"]))
-    try:
-        edges = tuple((points[a - 1], points[b - 1]) for a, b in category.get("skeleton") or ())
-        return Schema(str(category.get("name") or path.stem), points, skeleton=edges)
-    except (ValueError, TypeError, IndexError) as error:
+    if not isinstance(category["keypoints"], list):
         raise AnnotationError(
-            f"{path}: the category {category.get('name')!r} does not fit ({error}); the skeleton counts points from 1"
-        ) from None
+            f"{path}: the keypoints of the category {category.get('name')!r} are no list of names; export the file again"
+        )
+    points = tuple(map(str, category["keypoints"]))
+    place = f"{path}, category {category.get('name')!r}"
+    with well_formed(place, "COCO"):
+        lines = [(int(a), int(b)) for a, b in category.get("skeleton") or ()]
+    # Some tools count from 0, where COCO counts from 1; only a 0 gives them away.
+    start = 0 if any(0 in line for line in lines) else 1
+    wrong = [line for line in lines if not all(start <= number < len(points) + start for number in line)]
+    if wrong:
+        raise AnnotationError(
+            f"{place}: the skeleton has {list(wrong[0])}, but its points count from {start} to {len(points) + start - 1}; "
+            "correct it"
+        )
+    if not start:
+        notes.append("the skeleton counts points from 0, where COCO counts from 1, and is read so")
+    try:
+        edges = tuple((points[a - start], points[b - start]) for a, b in lines)
+        return Schema(str(category.get("name") or path.stem), points, skeleton=edges)
+    except ValueError as error:
+        raise AnnotationError(f"{place}: {error}; correct it") from None
 
 
 def _points(collector: Collector, values: Any, origin: float, place: str) -> Named:
@@ -143,14 +178,15 @@ def _box(entry: dict[str, Any], place: str) -> Box | None:
     if not values:
         return None
     if not isinstance(values, list) or len(values) != 4:
-        raise AnnotationError(f"{place}: bbox is x, y, width, height, not {values!r}")
+        raise AnnotationError(f"{place}: bbox is x, y, width, height, not {values!r}; correct it")
     return box_of(*(finite(place, v) for v in values))
 
 
 def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:
     """The content of a COCO keypoints file, by its name.
 
-    An object without a box gets the tight one about its points, as COCO's tools need one.
+    An object without a box gets the tight one about its points, as COCO's tools need one. An object without a labelled point
+    is left out, as reading leaves it out.
 
     Raises:
         AnnotationError: where an image's size is known to neither the labels nor its file.
@@ -163,13 +199,15 @@ def write_coco(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[s
         images.append({"id": i, "file_name": image.file, "width": width, "height": height})
         for item in image.objects:
             k = item.keypoints
+            if not k.labelled.any():
+                continue
             values: list[float] = []
             for (x, y), code in zip(k.xy, k.visibility, strict=True):
                 values += [round(x - 0.5 + origin, 6), round(y - 0.5 + origin, 6), int(code)] if code else [0, 0, 0]
-            box = item.box or (box_of_points(k.xy) if k.labelled.any() else Box(0, 0, 0, 0))
+            box = item.box or box_of_points(k.xy)
             annotations.append(
                 {
-                    "id": int(item.id) if item.id.isdigit() else item.id or len(annotations) + 1,
+                    "id": int(item.id) if item.id.isdecimal() else item.id or len(annotations) + 1,
                     "image_id": i,
                     "category_id": 1,
                     "keypoints": values,

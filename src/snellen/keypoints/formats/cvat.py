@@ -29,13 +29,14 @@ from xml.parsers import expat
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, Named, finite, point, shortest
+from snellen.keypoints.formats.reading import Collector, Named, finite, point, reader_of, shortest, well_formed
 from snellen.keypoints.keypoints import OCCLUDED, UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_cvat", "write_cvat"]
 
 
+@reader_of("CVAT for images")
 def read_cvat(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.5, root: str | Path | None = None
 ) -> PointLabels:
@@ -68,9 +69,15 @@ def read_cvat(
         height, width = image.get("height"), image.get("width")
         size = (int(finite(place, height)), int(finite(place, width))) if height and width else None
         name = collector.image(name, size=size, split=_subset(image.get("subset")))
-        others += _objects(image, name, place, collector, origin)
+        with well_formed(place, "CVAT"):
+            others += _objects(image, name, place, collector, origin)
     if others:
         collector.notes.append(f"{others} shapes are no points, nor boxes of a group of points, and are left out")
+    for tag, what in (("tag", "tags of pictures"), ("attribute", "attributes of shapes and tags")):
+        # Of the images alone: the meta data name every attribute that there could be.
+        count = sum(1 for image in tree.iter("image") for _ in image.iter(tag))
+        if count:
+            collector.notes.append(f"{count} {what} are left out")
     return collector.finish()
 
 
@@ -160,7 +167,7 @@ def write_cvat(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[s
         if image.split:
             entry.set("subset", image.split)
         ids = [item.id for item in image.objects]
-        own = all(i.isdigit() and int(i) for i in ids) and len(set(ids)) == len(ids)
+        own = all(i.isdecimal() and int(i) for i in ids) and len(set(ids)) == len(ids)
         for number, item in enumerate(image.objects, start=1):
             group = item.id if own else str(number) if item.box or item.id else "0"
             common = {"source": "manual", "z_order": "0", **({"group_id": group} if group != "0" else {})}

@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, finite, point, read_json
+from snellen.keypoints.formats.reading import Collector, finite, point, read_json, reader_of, well_formed
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_label_studio", "write_label_studio"]
@@ -33,6 +33,7 @@ __all__ = ["read_label_studio", "write_label_studio"]
 _PICTURE = re.compile(r"\.(bmp|jpe?g|png|tiff?|webp|dcm)(?=$|[?&])", re.IGNORECASE)
 
 
+@reader_of("Label Studio")
 def read_label_studio(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.5, root: str | Path | None = None
 ) -> PointLabels:
@@ -57,16 +58,26 @@ def read_label_studio(
     several = others = 0
     for number, task in enumerate(tasks, start=1):
         place = f"{path}, task {task.get('id', number)}"
-        name = collector.image(_file(task["data"], collector.root, place))
-        done = [a for a in task.get("annotations") or [] if not a.get("was_cancelled")]
-        several += len(done) > 1
-        if done:
-            others += _read_result(done[0].get("result") or [], name, place, collector, origin)
+        with well_formed(place, "Label Studio"):
+            name = collector.image(_file(task["data"], collector.root, place))
+            annotations = _objects(task, "annotations", place)
+            done = [a for a in annotations if not a.get("was_cancelled")]
+            several += len(done) > 1
+            if done:
+                others += _read_result(_objects(done[0], "result", place), name, place, collector, origin)
     if several:
         collector.notes.append(f"{several} tasks have several annotations; the first of each is read")
     if others:
         collector.notes.append(f"{others} regions are no keypoints, nor rectangles around some, and are left out")
     return collector.finish()
+
+
+def _objects(parent: dict[str, Any], key: str, place: str) -> list[dict[str, Any]]:
+    """The entries of a list of the file, none where it is null."""
+    found = parent.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise AnnotationError(f"{place}: {key} is no list of objects; export the file again")
+    return found
 
 
 def _file(data: dict[str, Any], root: Path, place: str) -> str:
@@ -107,6 +118,8 @@ def _read_result(result: list[dict[str, Any]], name: str, place: str, collector:
             boxes[str(region.get("id"))] = Box(x + shift, y + shift, x + w + shift, y + h + shift)
             continue
         labels = value.get("keypointlabels") or []
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise AnnotationError(f"{place}: the labels of a keypoint are {labels!r}, which are no words; correct them")
         if len(labels) != 1:
             raise AnnotationError(f"{place}: a keypoint has {len(labels)} labels; give it one in Label Studio")
         points = objects.setdefault(str(region.get("parentID") or ""), {})

@@ -15,19 +15,21 @@ Origin: positions on LabelMe's canvas count from the image's corner: `origin=0.5
 
 import json
 import os
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import LabelledImage, PointLabels
-from snellen.keypoints.formats.reading import Collector, finite, point, read_json
+from snellen.keypoints.formats.reading import Collector, finite, point, read_json, reader_of, well_formed
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE
 from snellen.keypoints.schema import Schema
 
 __all__ = ["read_labelme", "write_labelme"]
 
 
+@reader_of("LabelMe")
 def read_labelme(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.5, root: str | Path | None = None
 ) -> PointLabels:
@@ -51,48 +53,64 @@ def read_labelme(
         raise AnnotationError(f"{path} holds no .json files; give the folder that LabelMe saved to")
     collector = Collector(path, schema, None if root is None else Path(root))
     others = 0
+    words: Counter[str] = Counter()
     for file in files:
         try:
-            others += _read_file(file, collector, origin)
+            with well_formed(file, "LabelMe"):
+                others += _read_file(file, collector, origin, words)
         except AnnotationError as error:
             if len(files) == 1:
                 raise
             collector.broken[file.relative_to(path).as_posix()] = str(error)
     if others:
         collector.notes.append(f"{others} shapes are no points, nor boxes of a group of points, and are left out")
+    collector.notes += [f"{count} {what} are left out" for what, count in words.items()]
     return collector.finish()
 
 
-def _read_file(file: Path, collector: Collector, origin: float) -> int:
-    """Add a file's objects; returns how many shapes were left out."""
+def _read_file(file: Path, collector: Collector, origin: float, words: Counter[str]) -> int:
+    """Add a file's objects; returns how many shapes were left out, and counts other things in `words`."""
     data = read_json(file, "a LabelMe JSON")
     if not isinstance(data, dict) or not isinstance(data.get("shapes"), list) or not data.get("imagePath"):
         raise AnnotationError(f"{file} is no LabelMe file (it lacks shapes or imagePath); export it again")
     picture = os.path.normpath(file.parent / str(data["imagePath"]).replace("\\", "/"))
     name = Path(os.path.relpath(picture, collector.root)).as_posix()
     height, width = data.get("imageHeight"), data.get("imageWidth")
-    size = (int(height), int(width)) if height and width else None
+    size = None
+    if height and width:
+        size = int(finite(f"{file}, imageHeight", height)), int(finite(f"{file}, imageWidth", width))
     objects: dict[Any, dict[str, tuple[float, float, int]]] = {}
     boxes: dict[Any, Box] = {}
     others = 0
+    if isinstance(data.get("flags"), dict):
+        words.update(["flags of pictures"] * sum(map(bool, data["flags"].values())))
     for number, shape in enumerate(data["shapes"], start=1):
         place = f"{file}, shape {number}"
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
             raise AnnotationError(f"{place}: a shape has a label and points; export the file again")
         kind, group = shape.get("shape_type", "polygon"), shape.get("group_id")
+        if not isinstance(group, int | float | str | None):
+            raise AnnotationError(f"{place}: the group_id {group!r} is no number; correct it")
+        flags = shape.get("flags") or {}
+        if not isinstance(flags, dict):
+            raise AnnotationError(f"{place}: flags are {flags!r}, which is no object of names; correct them")
+        words.update(["flags of shapes"] * sum(bool(on) for flag, on in flags.items() if flag != "occluded"))
+        words.update(["descriptions of shapes"] * bool(shape.get("description")))
         if kind == "rectangle" and len(shape["points"]) == 2 and group is not None:
             (x0, y0), (x1, y1) = (_xy(place, p) for p in shape["points"])
             shift = 0.5 - origin
             boxes[group] = Box(min(x0, x1) + shift, min(y0, y1) + shift, max(x0, x1) + shift, max(y0, y1) + shift)
         elif kind == "point":
-            label, points = str(shape.get("label")), objects.setdefault(group, {})
+            if not isinstance(shape.get("label"), int | str):
+                raise AnnotationError(f"{place}: the label {shape.get('label')!r} is no word; name the point")
+            label, points = str(shape["label"]), objects.setdefault(group, {})
             if label in points:
                 raise AnnotationError(
                     f"{place}: {label!r} is there twice; give the points of each object a group_id of their own in LabelMe"
                 )
             if len(shape["points"]) != 1:
                 raise AnnotationError(f"{place}: a shape of type point has one x and y; correct it")
-            hidden = bool((shape.get("flags") or {}).get("occluded"))
+            hidden = bool(flags.get("occluded"))
             points[label] = point(*_xy(place, shape["points"][0]), origin, OCCLUDED if hidden else VISIBLE)
         else:
             others += 1
@@ -163,5 +181,5 @@ def _groups(image: LabelledImage) -> list[int | None]:
     ids = [item.id for item in image.objects]
     if len(ids) == 1 and not ids[0] and image.objects[0].box is None:
         return [None]
-    own: list[int | None] = [int(i) for i in ids if i.isdigit()]
+    own: list[int | None] = [int(i) for i in ids if i.isdecimal()]
     return own if len(own) == len(ids) and len(set(own)) == len(own) else list(range(1, len(ids) + 1))

@@ -172,7 +172,12 @@ def with_sizes(labels: PointLabels) -> tuple[PointLabels, list[str]]:
 
 
 def from_annotations(
-    annotations: Iterable[Annotation], *, root: Path, source: Path, broken: Mapping[str, str] | None = None
+    annotations: Iterable[Annotation],
+    *,
+    root: Path,
+    source: Path,
+    broken: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> PointLabels:
     """What a reader of flat rows found, as `PointLabels`; the objects of a file are brought together."""
     listed = list(annotations)
@@ -186,4 +191,4 @@ def from_annotations(
     images = tuple(
         LabelledImage(file, tuple(items), split=splits[file], group=keys[file]) for file, items in objects.items()
     )
-    return PointLabels(listed[0].keypoints.schema, images, root, source, broken=broken or {})
+    return PointLabels(listed[0].keypoints.schema, images, root, source, notes, broken or {})

@@ -22,7 +22,8 @@ from snellen.keypoints.formats.losses import what_is_lost
 from snellen.keypoints.formats.mtfl import read_mtfl_list, write_mtfl
 from snellen.keypoints.formats.pts import read_pts_tree, write_pts
 from snellen.keypoints.formats.reading import OnError
-from snellen.keypoints.formats.table import read_table, rows_of, write_csv
+from snellen.keypoints.formats.rows import rows_of, separator_line
+from snellen.keypoints.formats.table import read_table, write_csv
 from snellen.keypoints.formats.tps import read_tps, write_tps
 from snellen.keypoints.formats.yolo import read_yolo, write_yolo
 from snellen.keypoints.schema import Schema
@@ -73,7 +74,7 @@ FORMATS: Mapping[str, Format] = {
     f.name: f
     for f in (
         _format("coco", read_coco, write_coco, 0.0,
-                "names order skeleton occluded unlabelled blank several empty boxes ids words sizes", ".json"),
+                "names order skeleton occluded unlabelled several empty boxes ids words sizes", ".json"),
         _format("csv", read_table, write_csv, 0.0,
                 "names order occluded unlabelled blank several boxes ids words scales splits groups", ".csv", by_row=True),
         _format("csv-long", read_long_csv, write_long_csv, 0.0,
@@ -140,13 +141,10 @@ def _recognise_file(path: Path) -> str | None:
         return "cvat" if "<annotations" in head else None
     if ending in (".yaml", ".yml"):
         return "yolo" if re.search(r"^kpt_shape\s*:", head, re.MULTILINE) else None
-    if ending == ".json":
-        if '"shapes"' in head or '"imagePath"' in head:
-            return "labelme"
-        if head.lstrip().startswith("["):
-            return "label-studio" if '"data"' in head else None
-        return "coco" if re.search(r'"(images|annotations|categories)"\s*:', head) else None
+    if ending == ".json":  # LabelMe may put a picture first, Label Studio a long annotation
+        return _json_format(head) or _json_format(path.read_text("utf-8-sig", "replace"))
     lines = [line for line in head.splitlines() if line.strip()]
+    lines = lines[1:] if separator_line(lines) else lines
     if ending == ".txt":
         cells = lines[0].split() if lines else []
         return "mtfl" if len(cells) >= 11 and re.fullmatch(r"-?[\d.]+", cells[1]) else None
@@ -154,6 +152,14 @@ def _recognise_file(path: Path) -> str | None:
         return "dlc"
     rows = rows_of(path, "a CSV file")
     return "csv-long" if rows and looks_long(rows[0][1]) else "csv" if rows and len(rows[0][1]) >= 3 else None
+
+
+def _json_format(text: str) -> str | None:
+    if '"shapes"' in text or '"imagePath"' in text:
+        return "labelme"
+    if text.lstrip().startswith("["):
+        return "label-studio" if '"data"' in text else None
+    return "coco" if re.search(r'"(images|annotations|categories)"\s*:', text) else None
 
 
 def _recognise_folder(folder: Path) -> tuple[str, Path]:

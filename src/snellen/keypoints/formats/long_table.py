@@ -14,8 +14,9 @@ from typing import Any
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels
-from snellen.keypoints.formats.reading import Collector, OnError, finite, point, row_left_out, shortest
-from snellen.keypoints.formats.table import _MISSING, _split, _visibility, rows_of
+from snellen.keypoints.formats.reading import Collector, OnError, finite, point, reader_of, row_left_out, shortest
+from snellen.keypoints.formats.rows import MISSING, rows_of
+from snellen.keypoints.formats.table import _split, _visibility
 from snellen.keypoints.keypoints import OCCLUDED
 from snellen.keypoints.schema import Schema
 
@@ -28,6 +29,7 @@ _OTHER_NAMES = {
     "object": "id",
 }
 _NEEDED = ("file", "point", "x", "y")
+_KNOWN = (*_NEEDED, "visibility", "id", "split", "group", "mm_per_pixel")
 
 
 def _columns(cells: list[str]) -> list[str]:
@@ -39,6 +41,7 @@ def looks_long(cells: list[str]) -> bool:
     return set(_NEEDED) <= set(_columns(cells))
 
 
+@reader_of("a long CSV")
 def read_long_csv(
     path: str | Path,
     *,
@@ -61,13 +64,19 @@ def read_long_csv(
     """
     path = Path(path)
     rows = rows_of(path, "a CSV file with rows of file, point, x, y")
+    if rows:
+        rows.drop_empty_columns(f"{path}, row {rows[0][0]}")
     header = _columns(rows[0][1]) if rows else []
+    rows.decimal_points(i for i, name in enumerate(header) if name in ("x", "y", "mm_per_pixel"))
     if not set(_NEEDED) <= set(header):
         raise AnnotationError(
             f"{path}: the header {', '.join(header) or '(none)'} lacks {', '.join(n for n in _NEEDED if n not in header)}; "
             "a long CSV has columns file, point, x, y"
         )
     collector = Collector(path, schema, None if root is None else Path(root))
+    others = [name for name in header if name not in _KNOWN]
+    if others:
+        collector.notes.append(f"the columns {', '.join(others)} are left out")
     broken = collector.broken if on_error == "skip" else None
     objects: dict[tuple[str, str], dict[str, tuple[float, float, int]]] = {}
     first: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
@@ -91,7 +100,7 @@ def read_long_csv(
                     "an image different ids in a column id"
                 )
             code = _visibility(place, values.get("visibility", ""))
-            absent = [values[c].lower() in _MISSING for c in "xy"]
+            absent = [values[c].lower() in MISSING for c in "xy"]
             if any(absent):
                 code = 0
             if any(absent) and not all(absent):
@@ -112,7 +121,7 @@ def read_long_csv(
             continue
         with row_left_out(broken, place):
             known: dict[str, Any] = {"id": key[1], "row": row}
-            if values.get("mm_per_pixel", "").lower() not in _MISSING:
+            if values.get("mm_per_pixel", "").lower() not in MISSING:
                 known["scale"] = finite(place, values["mm_per_pixel"])
                 if known["scale"] <= 0:
                     raise AnnotationError(

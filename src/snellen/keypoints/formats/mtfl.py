@@ -14,7 +14,7 @@ import numpy as np
 from snellen.keypoints.built_in import get_schema
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, from_annotations
-from snellen.keypoints.formats.reading import OnError, row_left_out, shortest
+from snellen.keypoints.formats.reading import OnError, reader_of, row_left_out, shortest, well_formed
 from snellen.keypoints.keypoints import Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -23,6 +23,7 @@ __all__ = ["read_mtfl", "read_mtfl_list", "write_mtfl"]
 _POINTS = 5
 
 
+@reader_of("an MTFL list")
 def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] | None = None) -> list[Annotation]:
     """Read one MTFL list (`training.txt` or `testing.txt`).
 
@@ -37,11 +38,15 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
     Raises:
         AnnotationError: where the file is missing or a row is not as the format says.
     """
-    path = Path(path)
+    return _read(Path(path), origin, broken)[0]
+
+
+def _read(path: Path, origin: float, broken: dict[str, str] | None) -> tuple[list[Annotation], int]:
+    """One annotation a row, and how many rows have attributes, which are not read."""
     if not path.is_file():
         raise AnnotationError(f"{path} does not exist; the root of an MTFL data set holds training.txt and testing.txt")
     schema = get_schema("mtfl-5")
-    annotations = []
+    annotations, attributes = [], 0
     for row, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         fields = line.split()
         if not fields:
@@ -64,12 +69,14 @@ def read_mtfl(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
                 )
             xy = np.stack((numbers[:_POINTS], numbers[_POINTS:]), axis=1) - origin + 0.5
             annotations.append(Annotation(fields[0].replace("\\", "/"), Keypoints.visible(xy, schema), row))
+            attributes += len(fields) > 1 + 2 * _POINTS
     if not annotations:
         nothing = f"{path} holds no rows; a row is a file, five x and five y"
         raise AnnotationError(next(iter((broken or {}).values()), nothing))
-    return annotations
+    return annotations, attributes
 
 
+@reader_of("an MTFL list")
 def read_mtfl_list(
     path: str | Path,
     *,
@@ -94,17 +101,21 @@ def read_mtfl_list(
     files = {"": path} if not path.is_dir() else {"train": path / "training.txt", "test": path / "testing.txt"}
     if path.is_dir() and not files["test"].is_file():
         del files["test"]
-    found, broken = list[Annotation](), dict[str, str]()
+    found, broken, attributes = list[Annotation](), dict[str, str](), 0
     for split, file in files.items():
         rows: dict[str, str] | None = {} if on_error == "skip" else None
-        found += [replace(a, split=split) for a in read_mtfl(file, origin=origin, broken=rows)]
+        with well_formed(file, "an MTFL list"):
+            listed, more = _read(file, origin, rows)
+        found += [replace(a, split=split) for a in listed]
+        attributes += more
         broken |= rows or {}
     if schema is not None:
         if len(schema) != _POINTS:
             raise AnnotationError(f"{path}: MTFL has five points, but schema {schema.name!r} has {len(schema)}")
         found = [replace(a, keypoints=replace(a.keypoints, schema=schema)) for a in found]
     place = Path(root) if root is not None else path if path.is_dir() else path.parent
-    return from_annotations(found, root=place, source=path, broken=broken)
+    notes = (f"the attributes of {attributes} faces (gender, smile, glasses, pose) are left out",) if attributes else ()
+    return from_annotations(found, root=place, source=path, broken=broken, notes=notes)
 
 
 def write_mtfl(labels: PointLabels, name: str, *, origin: float = 0.0) -> dict[str, bytes]:

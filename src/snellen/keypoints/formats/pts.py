@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from snellen.keypoints.built_in import IBUG_68
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, from_annotations
-from snellen.keypoints.formats.reading import numbered, shortest
+from snellen.keypoints.formats.reading import numbered, reader_of, shortest
 from snellen.keypoints.keypoints import Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -33,6 +33,7 @@ __all__ = ["IMAGES", "read_pts", "read_pts_folder", "read_pts_tree", "write_pts"
 IMAGES = (".jpg", ".jpeg", ".png")
 
 
+@reader_of("a .pts file")
 def read_pts(path: str | Path, *, schema: Schema = IBUG_68, origin: float = 1.0) -> Keypoints:
     """Read one `.pts` file.
 
@@ -144,6 +145,7 @@ def read_pts_folder(
     return annotations, broken
 
 
+@reader_of("a .pts file")
 def read_pts_tree(
     path: str | Path, *, schema: Schema | None = None, origin: float = 1.0, root: str | Path | None = None
 ) -> PointLabels:

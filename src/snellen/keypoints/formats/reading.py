@@ -1,13 +1,15 @@
 """What the readers of annotation formats share: files, names of points, and the collecting of objects by image."""
 
 import difflib
+import functools
+import inspect
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,11 +20,18 @@ from snellen.keypoints.keypoints import UNLABELLED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
 __all__ = [
-    "Collector", "Named", "OnError", "finite", "half_points", "numbered", "read_json", "read_text", "row_left_out", "shortest",
+    "Collector", "Named", "OnError", "finite", "half_points", "numbered", "read_json", "read_text", "reader_of", "row_left_out",
+    "shortest", "well_formed",
 ]  # fmt: skip
 
 #: The points of an object by name: x and y in the library's convention, and COCO's visibility.
 Named = Mapping[str, tuple[float, float, int]]
+
+#: Points of an object that a file may announce before any is read: a wrong number must not fill the memory.
+_MOST_POINTS = 100_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: What a malformed row does: "raise" refuses the file, "skip" leaves the row's object out and says so in `PointLabels.broken`.
 OnError = Literal["raise", "skip"]
@@ -37,6 +46,54 @@ def row_left_out(broken: dict[str, str] | None, place: str) -> Iterator[None]:
         if broken is None:
             raise
         broken[place] = str(error)
+
+
+@contextmanager
+def well_formed(place: object, name: str) -> Iterator[None]:
+    """Around the reading of an entry or a file: content that is of another type than the format has it is an AnnotationError.
+
+    Readers say likely mistakes in sentences of their own; this one is for all the others.
+
+    Args:
+        place: file and place, for the message.
+        name: of the format.
+
+    >>> with well_formed("a.json, annotation 3", "COCO"):
+    ...     [][1]
+    Traceback (most recent call last):
+    ...
+    snellen.keypoints.formats.annotations.AnnotationError: a.json, annotation 3: this is not as COCO has it (IndexError: list
+    index out of range); correct it, or export the file again
+    """
+    try:
+        yield
+    except AnnotationError:
+        raise
+    except (TypeError, AttributeError, LookupError, ArithmeticError, ValueError, RecursionError, OSError) as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise AnnotationError(
+            f"{place}: this is not as {name} has it ({words}); correct it, or export the file again"
+        ) from error
+
+
+def reader_of(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a reader, whose first argument is the path: what `well_formed` is for an entry, for all of the file.
+
+    A call with wrong arguments stays the TypeError that it is.
+    """
+
+    def decorate(read: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(read)
+
+        @functools.wraps(read)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            given = signature.bind(*args, **options)
+            with well_formed(next(iter(given.arguments.values())), name):
+                return read(*args, **options)
+
+        return checked
+
+    return decorate
 
 
 def read_text(path: Path, what: str) -> str:
@@ -65,10 +122,14 @@ def read_json(path: Path, what: str) -> Any:
         ) from None
     except RecursionError:
         raise AnnotationError(f"{path} is nested too deeply to be {what}; export the file again") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise AnnotationError(f"{path} holds what is no number ({error}); export the file again") from None
 
 
 def numbered(path: Path, count: int) -> Schema:
-    """A schema for points without names: p1, p2, ..."""
+    """A schema for points without names: p1, p2, ...; an AnnotationError for more than anybody marks, or none."""
+    if not 0 < count <= _MOST_POINTS:
+        raise AnnotationError(f"{path}: {count} points an object cannot be; give 1 to {_MOST_POINTS:,}")
     return Schema(path.stem or "points", tuple(f"p{i}" for i in range(1, count + 1)))
 
 
@@ -76,7 +137,7 @@ def finite(place: str, value: Any) -> float:
     """A number of a file; an AnnotationError that begins with `place` where it is none, or not finite."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise AnnotationError(f"{place}: {value!r} is not a finite number; correct it")

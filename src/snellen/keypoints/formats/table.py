@@ -1,11 +1,15 @@
 """Plain CSV, one row an object: `file, x1, y1, x2, y2, ...`.
 
-With a header whose columns end in `_x` and `_y` the points carry those names (`nose_x, nose_y`); with `x1, y1, ...`, or
-without a header, they are called p1, p2, ... or what the given schema calls them. Empty cells and NaN mean unlabelled.
+With a header whose columns end in `_x` and `_y` the points carry those names (`nose_x, nose_y`; `Nose.X`, `nose-x` and
+`nose x` likewise); with `x1, y1, ...`, or without a header, they are called p1, p2, ... or what the given schema calls them.
+Empty cells and NaN mean unlabelled.
 
 A header may name further columns, anywhere after the first: `nose_v` (visibility of a point: 0, 1 or 2), `id` (several
 objects an image then have different ones), `box_left`, `box_top`, `box_right`, `box_bottom`, `mm_per_pixel`, `split`
-(train, val or test) and `group` (what stays on one side of a split). The names are ours; CSV has no standard of them.
+(train, val or test) and `group` (what stays on one side of a split), in small letters or capitals. The names are ours; CSV
+has no standard of them. Any other column is refused by its name (`header.py`); one without a name and a value is ignored.
+
+Separators are `,`, `;` and tab; with the latter two, as Excel writes them in much of Europe, a comma in a number is decimal.
 
 A table of `snellen predict` is read too: `nose_score` is left out with a note, `left`, `top`, `right`, `bottom` are the box
 (edges: 0 is the picture's border, whatever the origin), and `a.png#2` is the second object of `a.png`.
@@ -26,21 +30,14 @@ import numpy as np
 
 from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
+from snellen.keypoints.formats.header import BOX_COLUMNS, EDGES, Header, read_header
 from snellen.keypoints.formats.labels import SPLIT_NAMES, LabelledImage, LabelledObject, PointLabels
-from snellen.keypoints.formats.reading import OnError, half_points, row_left_out, shortest
+from snellen.keypoints.formats.reading import OnError, half_points, reader_of, row_left_out, shortest
+from snellen.keypoints.formats.rows import MISSING, Rows, rows_of
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
-__all__ = ["BOX_COLUMNS", "read_csv", "read_table", "rows_of", "write_csv"]
-
-_MISSING = {"", "nan", "na", "none", "null"}
-
-#: Columns of an object's box, in the order of `Box`.
-BOX_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
-# Columns of a table of predictions: a box's edges; and what its scores are called here.
-_EDGES = ("left", "top", "right", "bottom")
-_SCORE = "score of a point"
-_SPECIAL = ("id", *BOX_COLUMNS, "mm_per_pixel", "split", "group")
+__all__ = ["read_csv", "read_table", "write_csv"]
 
 
 def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 0.0) -> list[Annotation]:
@@ -48,6 +45,7 @@ def read_csv(path: str | Path, *, schema: Schema | None = None, origin: float = 
     return read_table(path, schema=schema, origin=origin).annotations()
 
 
+@reader_of("a CSV of points")
 def read_table(
     path: str | Path,
     *,
@@ -72,25 +70,10 @@ def read_table(
     filled = rows_of(path, "a CSV file with rows of file, x1, y1, ...")
     if not filled:
         raise AnnotationError(f"{path} is empty; a row is a file, x1, y1, x2, y2, ...")
-    first = filled[0][1]
-    special = _special(first)
-    named = _header([cell for i, cell in enumerate(first) if i not in special])
-    if named is None:
-        special, named_points = {}, None
-    else:
-        named_points = named
-        _refuse_half_named(f"{path}, row {filled[0][0]}", named, [c for i, c in enumerate(first) if i not in special])
-    seen_by: dict[int, int] = {}  # column of a visibility -> number of its point
-    if named_points:
-        seen_by = {i: named_points.index(n) for i, n in special.items() if n in named_points}
-    body = filled[1:] if named is not None else filled
-    scores = sum(name == _SCORE for name in special.values())
-    columns, pairs = len(first), [i for i in range(1, len(first)) if i not in special]
-    if len(pairs) < 2 or len(pairs) % 2:
-        raise AnnotationError(
-            f"{path}, row {filled[0][0]}: {columns} columns; a row is a file followed by x, y pairs, so an odd number"
-        )
-    schema = _schema(path, schema, named_points, len(pairs) // 2)
+    header, named = _columns(path, filled)
+    body, columns = filled[1:] if named else filled, len(filled[0][1])
+    pairs, special, scores = header.pairs, header.special, header.scores
+    schema = _schema(path, schema, header.names, len(pairs))
     images: dict[str, list[LabelledObject]] = {}
     sides: dict[str, tuple[str, str]] = {}
     seen: dict[tuple[str, str], int] = {}
@@ -102,7 +85,7 @@ def read_table(
         with row_left_out(broken, place):
             if len(cells) != columns:
                 raise AnnotationError(f"{place}: {len(cells)} columns where the first row has {columns}; correct it")
-            file, extra = cells[0], {name: cells[i] for i, name in special.items() if i not in seen_by}
+            file, extra = cells[0], {name: cells[i] for i, name in special.items()}
             if scores and (match := re.fullmatch(r"(.+)#(\d+)", file)) and match[1] in files:
                 file, extra["id"] = match[1], match[2]
             if not file:
@@ -116,9 +99,10 @@ def read_table(
                     else "keep one of the two"
                 )
                 raise AnnotationError(f"{place}: {file} is already in row {seen[key]}; {other}")
-            xy = np.array([_number(path, row, cells[i]) for i in pairs], dtype=np.float64).reshape(-1, 2) - origin + 0.5
+            numbers = [[_number(path, row, cells[i]) for i in pair] for pair in pairs]
+            xy = np.array(numbers, dtype=np.float64) - origin + 0.5
             visibility = np.full(len(schema), VISIBLE)
-            for i, k in seen_by.items():
+            for i, k in header.visibility.items():
                 visibility[k] = _visibility(place, cells[i])
             item = LabelledObject(
                 Keypoints(xy, visibility, schema),
@@ -141,73 +125,26 @@ def read_table(
     return PointLabels(schema, listed, path.parent if root is None else Path(root), path, notes, broken or {})
 
 
-def rows_of(path: Path, what: str) -> list[tuple[int, list[str]]]:
-    """The filled rows of a CSV file with their numbers, cells stripped; `what` it should be, for messages."""
-    if not path.is_file():
-        raise AnnotationError(f"{path} does not exist; give the path of {what}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise AnnotationError(f"{path} is not UTF-8 text; save it as UTF-8 CSV") from None
-    if "\0" in text:
-        row = text[: text.index("\0")].count("\n") + 1
-        raise AnnotationError(f"{path}, row {row}: there is a null byte, so this is no text; save it as UTF-8 CSV")
-    reader, rows = csv.reader(text.splitlines(), delimiter=_separator(text)), list[tuple[int, list[str]]]()
-    try:
-        for number, cells in enumerate(reader, start=1):
-            if reader.line_num != number:
-                # It would swallow the rows after it, up to the file's end.
-                raise AnnotationError(
-                    f"{path}, row {number}: a cell goes on in the next row; look for a quotation mark without its partner"
-                )
-            rows.append((number, [cell.strip() for cell in cells]))
-    except csv.Error as error:
-        raise AnnotationError(
-            f"{path} is not a CSV file ({error}); look for a quotation mark without its partner"
-        ) from None
-    return [(number, cells) for number, cells in rows if any(cells)]
-
-
-def _separator(text: str) -> str:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(",;\t", key=first.count)
-
-
-def _special(cells: list[str]) -> dict[int, str]:
-    """Columns of a header that are no coordinate: one of `_SPECIAL`, or the point whose visibility it is."""
-    points = {cell[:-2] for cell in cells if cell.endswith("_x")} & {cell[:-2] for cell in cells if cell.endswith("_y")}
-    edges = _EDGES if set(_EDGES) <= set(cells) else ()
-    found = {i: cell for i, cell in enumerate(cells) if i and cell in (*_SPECIAL, *edges)}
-    found |= {i: _SCORE for i, cell in enumerate(cells) if cell.endswith("_score") and cell[:-6] in points}
-    return found | {i: cell[:-2] for i, cell in enumerate(cells) if cell.endswith("_v") and cell[:-2] in points}
-
-
-def _header(cells: list[str]) -> list[str] | None:
-    """Point names where the row is a header, an empty list for a header that only numbers them, None for data."""
-    named = [cell for cell in cells[1:] if cell.lower() not in _MISSING]
+def _columns(path: Path, rows: Rows) -> tuple[Header, bool]:
+    """What the columns of a table are, and whether its first row says so; decimal commas become points."""
+    row, first = rows[0]
+    place = f"{path}, row {row}"
+    cells = [cell for cell in first[1:] if cell.lower() not in MISSING]
+    european = rows.separator != ","
     # One number makes it data: a row with a typo must be refused as such, not dropped as a header.
-    if not named or any(_is_number(cell) for cell in named):
-        return None
-    pairs = list(zip(cells[1::2], cells[2::2], strict=False))
-    names = []
-    for x, y in pairs:
-        match_x, match_y = re.fullmatch(r"(.+?)[_ .-]?x", x, re.I), re.fullmatch(r"(.+?)[_ .-]?y", y, re.I)
-        if not (match_x and match_y and match_x[1] == match_y[1]):
-            return []
-        names.append(match_x[1])
-    return names
-
-
-def _refuse_half_named(place: str, names: list[str], cells: list[str]) -> None:
-    """A header that names some points and has other columns besides: its numbers could be anything."""
-    found = {c[:-2] for c in cells if c.endswith("_x")} & {c[:-2] for c in cells if c.endswith("_y")}
-    if found and not names:
-        others = [c for c in cells[1:] if c[:-2] not in found or c[-2:] not in ("_x", "_y")]
-        wrong = f"{', '.join(others)} are" if len(others) > 1 else f"{others[0]} is" if others else "x and y are"
+    if cells and not any(_is_number(cell.replace(",", ".") if european else cell) for cell in cells):
+        rows.drop_empty_columns(place)
+        header, named = read_header(place, first), True
+    else:
+        header, named = Header([(i, i + 1) for i in range(1, len(first) - 1, 2)]), False
+    if not header.pairs or (not named and len(first) % 2 == 0):
         raise AnnotationError(
-            f"{place}: {wrong} no x and y of a point, side by side; correct the header or take such columns out (besides "
-            f"points it may name {', '.join(_SPECIAL)} and POINT_v)"
+            f"{place}: {len(first)} columns; a row is a file followed by x, y pairs, so an odd number"
         )
+    words = ("id", "split", "group")
+    numbers = {i for pair in header.pairs for i in pair} | {i for i, n in header.special.items() if n not in words}
+    rows.decimal_points(numbers)
+    return header, named
 
 
 def _is_number(cell: str) -> bool:
@@ -218,7 +155,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _schema(path: Path, schema: Schema | None, names: list[str] | None, points: int) -> Schema:
+def _schema(path: Path, schema: Schema | None, names: list[str], points: int) -> Schema:
     if schema is None:
         try:
             return Schema(path.stem, tuple(names) if names else tuple(f"p{i}" for i in range(1, points + 1)))
@@ -237,7 +174,7 @@ def _schema(path: Path, schema: Schema | None, names: list[str] | None, points: 
 
 
 def _number(path: Path, row: int, cell: str) -> float:
-    if cell.lower() in _MISSING:
+    if cell.lower() in MISSING:
         return float("nan")
     try:
         number = float(cell)
@@ -250,7 +187,7 @@ def _number(path: Path, row: int, cell: str) -> float:
 
 def _visibility(place: str, cell: str) -> int:
     """A cell of a visibility column; an empty one leaves it to the coordinates."""
-    if cell.lower() in _MISSING:
+    if cell.lower() in MISSING:
         return VISIBLE
     if cell not in ("0", "1", "2"):
         raise AnnotationError(f"{place}: the visibility {cell!r} is not 0, 1 or 2; correct it")
@@ -265,10 +202,10 @@ def _split(place: str, cell: str) -> str:
 
 
 def _box(path: Path, row: int, extra: dict[str, str], origin: float) -> Box | None:
-    names = _EDGES if "left" in extra else BOX_COLUMNS
+    names = EDGES if "left" in extra else BOX_COLUMNS
     origin = 0.5 if "left" in extra else origin
     cells = [extra.get(name, "") for name in names]
-    if all(cell.lower() in _MISSING for cell in cells):
+    if all(cell.lower() in MISSING for cell in cells):
         return None
     box = Box(*(_number(path, row, cell) - origin + 0.5 for cell in cells))
     if not (box.width > 0 and box.height > 0):
@@ -280,7 +217,7 @@ def _box(path: Path, row: int, extra: dict[str, str], origin: float) -> Box | No
 
 def _scale(path: Path, row: int, extra: dict[str, str]) -> float | None:
     cell = extra.get("mm_per_pixel", "")
-    if cell.lower() in _MISSING:
+    if cell.lower() in MISSING:
         return None
     scale = _number(path, row, cell)
     if not 0 < scale < float("inf"):

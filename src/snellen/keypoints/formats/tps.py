@@ -16,7 +16,9 @@ choice) measures from the bottom-left corner of the image; `origin=0` takes (0, 
 
 SCALE is length a pixel in a unit that the file does not name; `scale_unit` says how many millimetres that unit is (1 for
 millimetres, 10 for centimetres). Missing points are NA (geomorph) or have both coordinates negative (tpsDig). Several
-specimens may share an image. CURVES and OUTLINES (semi-landmarks) are left out and counted in the notes; LM3 is refused.
+specimens may share an image; one with LM=0, as tpsUtil writes what is not digitised yet, is an image without objects. An
+IMAGE with the folders of another machine is looked for below the root by its name. CURVES and OUTLINES (semi-landmarks) are
+left out and counted in the notes; LM3 is refused.
 """
 
 import re
@@ -24,7 +26,7 @@ from pathlib import Path
 
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, file_size
-from snellen.keypoints.formats.reading import Collector, OnError, finite, read_text, row_left_out, shortest
+from snellen.keypoints.formats.reading import Collector, OnError, finite, read_text, reader_of, row_left_out, shortest
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
@@ -34,6 +36,7 @@ _KEY = re.compile(r"\s*([A-Za-z]\w*)\s*=\s*(.*?)\s*$")
 _TAKEN = ("LM", "IMAGE", "ID", "SCALE")
 
 
+@reader_of("TPS")
 def read_tps(
     path: str | Path,
     *,
@@ -63,6 +66,7 @@ def read_tps(
     left_out: dict[str, int] = {}
     specimens = _specimens(path, lines, left_out, broken)
     sizes: dict[str, tuple[int, int]] = {}
+    pictures = _Pictures(collector.root)
     for row, points, values in specimens:
         place = f"{path}, row {row}"
         with row_left_out(broken, place):
@@ -70,7 +74,10 @@ def read_tps(
                 raise AnnotationError(
                     f"{place}: this specimen has no IMAGE; y counts from the bottom of the picture, so name it"
                 )
-            file = _existing(collector.root, values["IMAGE"].replace("\\", "/"))
+            file = pictures.existing(values["IMAGE"].replace("\\", "/"))
+            if not points:
+                collector.image(file)
+                continue
             if file not in sizes:
                 sizes[file] = file_size(collector.root, file, place)
             height, _ = sizes[file]
@@ -115,6 +122,8 @@ def _specimens(
             what = f"{key} stands" if match else f"{line.strip()!r} stands"
             raise AnnotationError(f"{path}, row {row}: {what} before the first LM; a specimen begins with LM=number")
         parts[-1].append((row, line))
+    if not parts:
+        raise AnnotationError(f"{path} is empty; a specimen begins with LM=number")
     found = []
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         with row_left_out(broken, f"{path}, row {part[0][0]}"):
@@ -146,11 +155,11 @@ def _specimen(
                 f"{path}, row {row}: {wanted} points are missing before {key}; correct the number of LM"
             )
         if key in ("LM", "POINTS"):
-            if not value.isdigit():
+            if not value.isdecimal():
                 raise AnnotationError(f"{path}, row {row}: {key}={value} is not a number of points; correct it")
             wanted, take = int(value), key == "LM"
         elif key in ("CURVES", "OUTLINES"):
-            left_out[key] = left_out.get(key, 0) + (int(value) if value.isdigit() else 1)
+            left_out[key] = left_out.get(key, 0) + (int(value) if value.isdecimal() else 1)
         else:
             values[key] = value
     if wanted and after is not None:
@@ -170,14 +179,34 @@ def _landmark(place: str, line: str) -> tuple[float, float, bool]:
     return x, y, not (x < 0 and y < 0)
 
 
-def _existing(root: Path, file: str) -> str:
-    """The file as it is on disk: tpsDig writes names without folders, on systems that do not tell A from a."""
-    if (root / file).exists():
-        return file
-    name = Path(file).name.lower()
-    folder = (root / file).parent
-    matches = [f for f in folder.iterdir() if f.name.lower() == name] if folder.is_dir() else []
-    return str(Path(file).with_name(matches[0].name).as_posix()) if len(matches) == 1 else file
+class _Pictures:
+    """The files as they are on disk.
+
+    tpsDig writes names without folders, or paths of the machine it ran on, and runs on systems that do not tell A from a.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._below: dict[str, list[str]] | None = None  # files below the root by their names in small letters
+
+    def existing(self, file: str) -> str:
+        """The file that a specimen names, relative to the root; as it is named where there is none, or more than one."""
+        if (self.root / file).exists():
+            return file
+        name = file.rpartition("/")[2].lower()
+        folder = (self.root / file).parent
+        matches = [f.name for f in folder.iterdir() if f.name.lower() == name] if folder.is_dir() else []
+        if len(matches) == 1:
+            return Path(file).with_name(matches[0]).as_posix()
+        if "/" not in file:
+            return file
+        if self._below is None:
+            self._below = {}
+            for found in self.root.rglob("*"):
+                self._below.setdefault(found.name.lower(), []).append(found.relative_to(self.root).as_posix())
+        below = self._below.get(name, [])
+        beside = [f for f in below if "/" not in f]
+        return (beside or below)[0] if len(beside or below) == 1 else file
 
 
 def write_tps(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[str, bytes]:

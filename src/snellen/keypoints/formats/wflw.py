@@ -15,7 +15,7 @@ import numpy as np
 
 from snellen.keypoints.built_in import WFLW_98
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
-from snellen.keypoints.formats.reading import row_left_out
+from snellen.keypoints.formats.reading import reader_of, row_left_out
 from snellen.keypoints.keypoints import Keypoints
 
 __all__ = ["ATTRIBUTES", "read_wflw"]
@@ -27,6 +27,7 @@ _BOX = 4
 _COLUMNS = _XY + _BOX + len(ATTRIBUTES) + 1
 
 
+@reader_of("a list of WFLW")
 def read_wflw(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] | None = None) -> list[Annotation]:
     """Read one WFLW list (`list_98pt_rect_attr_train.txt` or `list_98pt_rect_attr_test.txt`).
 

@@ -14,7 +14,8 @@ Documentation: https://docs.ultralytics.com/datasets/pose/ ::
 
 All positions are shares of the image's width and height, so its size is needed: it is read from the picture. A point with
 visibility 0, or at (0, 0) in files of two numbers a point, is unlabelled. `path` may name a folder of the machine that made
-the file; where it does not exist the YAML's own is taken. A picture without a text file is one without objects. All classes
+the file; where it does not exist the YAML's own is taken. Of a split `../train/images` that does not exist, as Roboflow writes
+it, `train/images` is taken, as Ultralytics does. A picture without a text file is one without objects. All classes
 share the points; the class of an object is kept in its `extra` ("class", "class name") and written again.
 
 Origin: a share is measured from the image's corner: `origin=0.5`. Ultralytics' own converter divides COCO's coordinates, which
@@ -28,7 +29,7 @@ from typing import Any
 from snellen.geometry import Box, box_of_points
 from snellen.keypoints.formats.annotations import AnnotationError
 from snellen.keypoints.formats.labels import LabelledObject, PointLabels, file_size
-from snellen.keypoints.formats.reading import Collector, finite, numbered, read_text
+from snellen.keypoints.formats.reading import Collector, finite, numbered, read_text, reader_of, well_formed
 from snellen.keypoints.keypoints import UNLABELLED, VISIBLE
 from snellen.keypoints.schema import Schema
 
@@ -37,6 +38,7 @@ __all__ = ["read_yolo", "write_yolo"]
 _IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
+@reader_of("YOLO-pose")
 def read_yolo(
     path: str | Path, *, schema: Schema | None = None, origin: float = 0.5, root: str | Path | None = None
 ) -> PointLabels:
@@ -77,7 +79,8 @@ def read_yolo(
         try:
             height, width = file_size(place, name, str(labels))
             collector.image(name, size=(height, width))
-            _read_rows(labels, name, (height, width), numbers, collector, origin, _classes(settings))
+            with well_formed(labels, "YOLO-pose"):
+                _read_rows(labels, name, (height, width), numbers, collector, origin, _classes(settings))
         except AnnotationError as error:
             collector.broken[name] = str(error)
     if collector.broken and collector.empty:
@@ -101,7 +104,7 @@ def _settings(file: Path) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(read_text(file, "the YAML of a YOLO-pose data set"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise AnnotationError(f"{file} is no YAML ({str(error).splitlines()[0]}); correct it") from None
     shape = values.get("kpt_shape") if isinstance(values, dict) else None
     if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
@@ -119,11 +122,17 @@ def _own_schema(file: Path, settings: dict[str, Any]) -> Schema:
     count = settings["kpt_shape"][0]
     listed = settings.get("kpt_names")
     names = next(iter(listed.values()), None) if isinstance(listed, dict) else listed
-    points = tuple(map(str, names)) if names else numbered(file, count).points
-    order = settings.get("flip_idx") or list(range(count))
     classes = settings.get("names") or {0: file.stem}
+    if not isinstance(names or [], list) or not isinstance(classes, list | dict):
+        wrong = f"kpt_names is {names!r}" if not isinstance(names or [], list) else f"names is {classes!r}"
+        raise AnnotationError(f"{file}: {wrong}, which is no list of names; correct it")
+    points = tuple(map(str, names)) if names else numbered(file, count).points
+    order = settings.get("flip_idx") or list(range(len(points)))
+    if not isinstance(order, list) or not all(isinstance(i, int) for i in order):
+        raise AnnotationError(f"{file}: flip_idx is {order!r}, which is no list of whole numbers; correct it")
     name = str(next(iter(classes.values() if isinstance(classes, dict) else classes)))
-    if len(points) != count or sorted(order) != list(range(count)) or any(order[order[i]] != i for i in range(count)):
+    whole = len(points) == count and sorted(order) == list(range(len(points)))
+    if not whole or any(order[order[i]] != i for i in range(count)):
         raise AnnotationError(
             f"{file}: kpt_names and flip_idx must be {count} names and numbers from 0, each pair both ways; correct them"
         )
@@ -139,6 +148,8 @@ def _pictures(file: Path, root: Path, value: Any, split: str) -> list[Path]:
     found: list[Path] = []
     for part in value if isinstance(value, list) else [value] if value else []:
         where = root / str(part)
+        if not where.exists() and str(part).startswith("../"):
+            where = root / str(part)[3:]
         if where.is_dir():
             found += sorted(f for f in where.rglob("*") if f.suffix.lower() in _IMAGES)
         elif where.suffix == ".txt" and where.is_file():
@@ -217,7 +228,7 @@ def _class_names(labels: PointLabels) -> dict[int, str]:
     known = {
         int(item.extra["class"]): item.extra.get("class name", "")
         for _, item in labels.objects
-        if item.extra.get("class", "").isdigit()
+        if item.extra.get("class", "").isdecimal()
     }
     return {0: labels.schema.name} | {n: known.get(n) or f"class {n}" for n in range(1, max(known, default=0) + 1)}
 
@@ -225,7 +236,7 @@ def _class_names(labels: PointLabels) -> dict[int, str]:
 def _class_of(item: LabelledObject) -> str:
     """Other formats call other things a class: what is no number is class 0."""
     found = item.extra.get("class", "0")
-    return found if found.isdigit() else "0"
+    return found if found.isdecimal() else "0"
 
 
 def write_yolo(labels: PointLabels, name: str, *, origin: float = 0.5) -> dict[str, bytes]:
