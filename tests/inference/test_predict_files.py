@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +194,60 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(run, pict
         api.predict(run, [pictures], tmp_path)
 
 
+# --- drawings
+
+
+def test_a_drawing_never_replaces_a_picture_that_is_read(run, pictures, tmp_path, monkeypatch):
+    before = {p: p.read_bytes() for p in pictures.rglob("*") if p.is_file()}
+    (tmp_path / "link").symlink_to(pictures, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    for folder in (pictures, pictures / "b" / "..", tmp_path / "link", pictures.name):
+        for overwrite in (False, True):
+            with pytest.raises(ConfigError, match=r"is one of the pictures that are read.*choose another"):
+                api.predict(run, [pictures], tmp_path / "out.csv", draw=folder, overwrite=overwrite)
+    assert {p: p.read_bytes() for p in pictures.rglob("*") if p.is_file()} == before
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_drawings_are_replaced_only_where_asked(run, pictures, tmp_path):
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    mine = drawn / "disc ü03.jpg"
+    mine.write_text("mine")
+    with pytest.raises(ConfigError, match=r"disc ü03\.jpg exists; pass --overwrite.*another --draw"):
+        api.predict(run, [pictures], tmp_path / "out.csv", draw=drawn)
+    assert mine.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == []
+    api.predict(run, [pictures], tmp_path / "out.csv", draw=drawn, overwrite=True)
+    assert Image.open(mine).size == (69, 50)
+
+
+def test_the_objects_of_a_picture_are_drawn_together_and_a_stopped_call_draws_them_too(
+    run, pictures, tmp_path, monkeypatch
+):
+    file = sorted(pictures.glob("*.png"))[0]
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("".join(f"{file},{x},5,{x + 20},25\n" for x in (1, 20, 38)))
+    api.predict(run, [file], tmp_path / "whole.csv", boxes=boxes, draw=tmp_path / "drawn")
+    (drawn,) = (tmp_path / "drawn").iterdir()
+    pixels = np.array(Image.open(drawn)).astype(int)
+    blue = np.abs(pixels - [0, 0x72, 0xB2]).max(axis=-1) == 0
+    assert all(blue[5:25, x].mean() > 0.8 for x in (1, 20, 38))  # the left edges of all boxes
+    append = journal.Journal.append
+
+    def stop_at_the_second(self, values):
+        if values["file"].endswith("#2"):
+            raise KeyboardInterrupt
+        append(self, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "append", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            api.predict(run, [file], tmp_path / "parts.csv", boxes=boxes, draw=tmp_path / "drawn2")
+    api.predict(run, [file], tmp_path / "parts.csv", boxes=boxes, draw=tmp_path / "drawn2")
+    assert (tmp_path / "drawn2" / drawn.name).read_bytes() == drawn.read_bytes()
+
+
 # --- where to look
 
 
@@ -324,6 +379,18 @@ def test_classes_label_maps_and_their_tables(tmp_path):
         labels = np.array(Image.open(row["labels"]))
         np.testing.assert_array_equal(labels, load(segmenter).predict(row["file"])[0].labels)
         assert float(row["bright"]) == pytest.approx((labels == 2).mean(), abs=1e-4)
+    # The folder of the label maps is the table's name: not that of the pictures.
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for row in rows(done.out)[:2]:
+        Image.open(row["file"]).save(copies / f"{Path(row['file']).stem}.png")
+    before = [p.read_bytes() for p in sorted(copies.iterdir())]
+    with pytest.raises(ConfigError, match="--out would write over it"):
+        api.predict(segmenter, [copies], tmp_path / "copies.csv", overwrite=True)
+    assert [p.read_bytes() for p in sorted(copies.iterdir())] == before
+    done.out.unlink()
+    with pytest.raises(ConfigError, match="exists; pass --overwrite"):
+        api.predict(segmenter, [maps / "test"], tmp_path / "maps.csv")
 
 
 def test_a_written_table_can_be_read_as_annotations(run, pictures, tmp_path):

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snellen.config import ConfigError
-from snellen.config.writing import writing
 from snellen.geometry import Box
 from snellen.images import MAX_PIXELS, ImageError
-from snellen.inference.annotate import annotate, drawing_name
+from snellen.inference.annotate import annotate
 from snellen.inference.box_table import BoxTable
+from snellen.inference.drawings import Drawings
+from snellen.inference.enlarger import Enlarger
 from snellen.inference.gazer import Gazer
 from snellen.inference.journal import Journal
 from snellen.inference.loading import Loaded, joint_weight, load, load_finder, load_joint
@@ -21,6 +22,7 @@ from snellen.inference.localiser import Localiser
 from snellen.inference.other_tasks import answer_files
 from snellen.inference.outputs import TABLES, entry, refuse_unwritable, write_labels, write_points_table, write_rows
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.segmenter import Segmenter
 from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
 
@@ -50,7 +52,7 @@ class Options:
         device: where the model runs.
         on_error: "skip" leaves out and counts what cannot be read, "raise" stops.
         restart: throw away the progress of an earlier, interrupted call.
-        overwrite: replace the output of an earlier call.
+        overwrite: replace the output and the drawings of an earlier call; pictures that are read are never replaced.
     """
 
     to: str = "csv"
@@ -142,9 +144,14 @@ def predict_files(
         refuse_unwritable(chosen.to, model.schema, [f"{s.name}#0" if s.video else s.name for s in sources])
         _set_flip(model, chosen.flip)
         model.reader = replace(model.reader, max_pixels=chosen.max_pixels)
+        drawings = Drawings(chosen.draw, sources) if chosen.draw else None
+        if drawings:
+            drawings.refuse_sources()
         with Journal(out, task, restart=chosen.restart) as journal:
-            done = _done(journal)
-            seconds = _append(journal, _points_of(model, sources, chosen, done), done)
+            if drawings and not (chosen.overwrite or journal.resumed):
+                drawings.refuse_existing()
+            done, begun = _done(journal)
+            seconds = _append(journal, _points_of(model, sources, chosen, done, begun, drawings), done)
             notes = _write_points(out, journal, model, chosen)
             return _finish(out, journal, len(done), seconds, notes)
     _refuse_keypoint_options(chosen, model)
@@ -153,9 +160,15 @@ def predict_files(
         raise ConfigError(
             f"{out} would be the table and the folder of its pictures; give --out an ending: {out.name}.csv"
         )
+    drawings = None
+    if isinstance(model, (Segmenter, Enlarger)):
+        drawings = Drawings(out.with_suffix(""), sources, ".png", "--out")
+        drawings.refuse_sources()
     with Journal(out, task, restart=chosen.restart) as journal:
-        done = _done(journal)
-        answers = answer_files(model, _pictures(sources, chosen), out, done=done, on_error=chosen.on_error)
+        if drawings and not (chosen.overwrite or journal.resumed):
+            drawings.refuse_existing()
+        done, _ = _done(journal)
+        answers = answer_files(model, _pictures(sources, chosen), drawings, done=done, on_error=chosen.on_error)
         seconds = _append(journal, answers, done)
         header = next((list(a["row"]) for a in journal.answers() if "row" in a), ["file"])
         write_rows(out, header, ([a["row"].get(h, "") for h in header] for a in journal.answers() if "row" in a))
@@ -205,9 +218,18 @@ def _refuse_gaze_of_parts(model: Loaded) -> None:
         )
 
 
-def _done(journal: Journal) -> dict[str, bool]:
-    """Names that are answered, and whether with an answer."""
-    return {answer["file"]: "error" not in answer for answer in journal.answers()}
+def _done(journal: Journal) -> tuple[dict[str, bool], list[dict[str, Any]]]:
+    """Names that are answered, and whether with an answer; the answers for the last picture, which may have more objects."""
+    done, last = dict[str, bool](), list[dict[str, Any]]()
+    for answer in journal.answers():
+        done[answer["file"]] = "error" not in answer
+        last = [*(last if last and _picture(last[0]) == _picture(answer) else []), answer]
+    return done, last
+
+
+def _picture(answer: dict[str, Any]) -> str:
+    """The picture that an answer is for, of which there may be several."""
+    return str(answer.get("picture", answer["file"]))
 
 
 def _append(journal: Journal, answers: Iterable[dict[str, Any]], done: dict[str, bool]) -> float:
@@ -247,32 +269,37 @@ def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: li
 
 
 def _points_of(
-    model: PointFinder, sources: Sequence[Source], chosen: Options, done: dict[str, bool]
+    model: PointFinder,
+    sources: Sequence[Source],
+    chosen: Options,
+    done: dict[str, bool],
+    begun: list[dict[str, Any]],
+    drawings: Drawings | None,
 ) -> Iterator[dict[str, Any]]:
+    """Answers for all but what is `done`; `begun` are those of a picture whose other objects are still to be answered."""
     locator = load_finder(chosen.locator, chosen.device) if chosen.locator else None
     if locator is not None:
         locator.reader = replace(locator.reader, max_pixels=chosen.max_pixels)
     table = BoxTable(chosen.boxes) if chosen.boxes else None
     if locator is None and table is None:
         model.warn_of_whole_images()
-    taken: set[str] = set()
-    asked: dict[str, tuple[str, str, Any]] = {}  # of what is on its way alone
+    if drawings:
+        drawings.folder.mkdir(parents=True, exist_ok=True)
+    asked: dict[str, tuple[str, Path | None, Any]] = {}  # of what is on its way alone
 
     def requests() -> Iterator[Request]:
         for name, picture in _pictures(sources, chosen):
             boxes: Sequence[Box | None] = table.of(Path(name)) if table else [None]
+            missing = ImageError(f"{name} has no box in {chosen.boxes}; add a row, or leave the file out")
+            shown: Any = missing if table and not boxes else picture
+            file = drawings.path(name) if drawings else None
             for number, box in enumerate(boxes or [None], start=1):
                 own = name if number == 1 else f"{name}#{number}"
-                drawing = drawing_name(own, taken) if chosen.draw else ""
-                if own in done:
-                    continue
-                missing = ImageError(f"{name} has no box in {chosen.boxes}; add a row, or leave the file out")
-                shown: Any = missing if table and not boxes else picture
-                asked[own] = (name, drawing, shown)
-                yield Request(own, shown, box)
+                if own not in done:
+                    # A picture is drawn once, with its last object.
+                    asked[own] = (name, file if number == max(1, len(boxes)) else None, shown)
+                    yield Request(own, shown, box)
 
-    if chosen.draw:
-        chosen.draw.mkdir(parents=True, exist_ok=True)
     for found in find_points(
         model,
         requests(),
@@ -281,12 +308,12 @@ def _points_of(
         workers=chosen.workers or None,
         on_error=chosen.on_error,
     ):
-        name, drawing, picture = asked.pop(found.name)
+        name, file, picture = asked.pop(found.name)
         answer = entry(found) | ({"picture": name} if name != found.name else {})
-        if chosen.draw and found.keypoints is not None:
-            drawn = annotate(picture, [answer], model.schema, chosen.min_confidence, model.reader)
-            with writing(chosen.draw / drawing):
-                drawn.save(chosen.draw / drawing)
+        begun = [*(begun if begun and _picture(begun[0]) == name else []), answer]
+        objects = [a for a in begun if "error" not in a]
+        if drawings and file and objects:
+            drawings.save(annotate(picture, objects, model.schema, chosen.min_confidence, model.reader), file)
         yield answer
 
 

@@ -28,6 +28,9 @@ class Journal:
         task: what is being done, JSON-able; progress of another task is refused.
         restart: throw earlier progress away.
 
+    Attributes:
+        resumed: whether there is an earlier call's progress to go on with.
+
     Raises:
         ConfigError: where earlier progress is of another task, or the folder cannot be written to.
     """
@@ -35,7 +38,7 @@ class Journal:
     def __init__(self, out: Path, task: dict[str, Any], *, restart: bool = False) -> None:
         self.out, self.path = out, out.with_name(out.name + ".part")
         self._synced = time.monotonic()
-        self._answered = False
+        self._answered = self.resumed = False
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             if restart:
@@ -63,6 +66,7 @@ class Journal:
                         "or choose another --out"
                     )
                 whole += len(line)
+                self.resumed = True
                 self._answered = number > 0
         os.truncate(self.path, whole)
 
