@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,50 @@ def test_an_interrupted_call_goes_on_to_the_same_table(run, pictures, tmp_path, 
     names = [p.name for p in sorted((tmp_path / "drawn").iterdir())]
     assert [p.name for p in sorted((tmp_path / "drawn2").iterdir())] == names
     assert len(names) == 10
+
+
+def test_an_interrupted_call_is_not_mixed_with_another(run, pictures, tmp_path, monkeypatch):
+    files, out, boxes = [s.path for s in expand([pictures])], tmp_path / "out.csv", tmp_path / "boxes.csv"
+    locator = shutil.copytree(run, tmp_path / "locator")
+    boxes.write_text("".join(f"{file},5,5,45,45\n" for file in files))
+    calls, append = [], journal.Journal.append
+
+    def stop_at_five(self, values):
+        if len(calls) % 6 == 5:
+            calls.append("stop")
+            raise KeyboardInterrupt
+        calls.append(values["file"])
+        append(self, values)
+
+    def stopped(given, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(journal.Journal, "append", stop_at_five)
+            with pytest.raises(KeyboardInterrupt):
+                api.predict(run, given, out, restart=True, **options)
+
+    def refused(given, what, **options):
+        with pytest.raises(ConfigError, match=rf"other settings \({what}\); pass --restart"):
+            api.predict(run, given, out, **options)
+
+    stopped(files)
+    refused(files[:2], "files")  # fewer
+    refused([*files[1:], files[0]], "files")  # in another order
+    (pictures / "a new one.png").write_bytes(files[0].read_bytes())
+    refused([pictures], "files")  # as were more in a folder
+    assert api.predict(run, files[:2], out, restart=True).answered == len(rows(out)) == 2
+    out.unlink()
+    stopped(files, boxes=boxes)
+    boxes.write_text(boxes.read_text().replace("45", "44"))
+    refused(files, "boxes", boxes=boxes)
+    stopped(files, locator=locator)
+    card = locator / "model.json"
+    card.write_text(card.read_text() + " ")  # as if trained anew
+    refused(files, "locator", locator=locator)
+    monkeypatch.chdir(pictures)
+    names = [file.relative_to(pictures) for file in files if file.parent == pictures]
+    stopped(names)
+    monkeypatch.chdir(pictures / "b")
+    refused(names, "files")  # the names of other files
 
 
 def test_an_output_is_replaced_only_where_asked(run, pictures, tmp_path):

@@ -1,7 +1,7 @@
 """`snellen predict`: a model over files, into a table, annotation formats and drawings."""
 
-import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from snellen.inference.localiser import Localiser
 from snellen.inference.other_tasks import answer_files
 from snellen.inference.outputs import TABLES, entry, refuse_unwritable, write_labels, write_points_table, write_rows
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.same_call import files_fingerprint, model_fingerprint, sources_fingerprint
 from snellen.inference.segmenter import Segmenter
 from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
@@ -135,11 +136,7 @@ def predict_files(
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
     sources = expand(files)
     model = _load(run, chosen)
-    task = {"model": _fingerprint(Path(run)), "task": model.card.get("task", "keypoints")}
-    if chosen.denoiser:
-        judge = _fingerprint(chosen.denoiser)
-        task |= {"denoiser": judge, "weight": joint_weight(chosen.denoiser, chosen.denoiser_weight)}
-    task |= {name: str(getattr(chosen, name)) for name in ("boxes", "locator", "flip", "every", "draw")}
+    task = _task(run, model, sources, chosen)
     if isinstance(model, PointFinder):
         refuse_unwritable(chosen.to, model.schema, [f"{s.name}#0" if s.video else s.name for s in sources])
         _set_flip(model, chosen.flip)
@@ -182,13 +179,20 @@ def _load(run: str | Path, chosen: Options) -> Loaded:
     return load_joint(run, chosen.denoiser, weight=weight, device=chosen.device)
 
 
-def _fingerprint(run: Path) -> str:
-    """Changes with the weights: a resumed file must not hold answers of two models."""
-    weights = run / "model.safetensors" if run.is_dir() else run
-    if not weights.is_file():
-        return str(run)
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def _task(run: str | Path, model: Loaded, sources: Sequence[Source], chosen: Options) -> dict[str, Any]:
+    """All that answers depend on: a file must not hold those of two models, of other pictures or of other boxes."""
+    task: dict[str, Any] = {"task": model.card.get("task", "keypoints"), "model": model_fingerprint(run)}
+    task |= {"files": sources_fingerprint(sources), "every": chosen.every, "max-pixels": chosen.max_pixels}
+    for name in ("locator", "denoiser"):
+        given = getattr(chosen, name)
+        task[name] = model_fingerprint(given) if given else None
+    task["denoiser-weight"] = joint_weight(chosen.denoiser, chosen.denoiser_weight)
+    # What is no file is refused where it is read.
+    task["boxes"] = files_fingerprint([chosen.boxes]) if chosen.boxes and chosen.boxes.is_file() else None
+    task |= {"flip": chosen.flip, "draw": os.path.abspath(chosen.draw) if chosen.draw else None}
+    # Of a table it is asked at the end.
+    task["min-confidence"] = chosen.min_confidence if chosen.draw else None
+    return task
 
 
 def _set_flip(model: PointFinder, flip: bool | None) -> None:

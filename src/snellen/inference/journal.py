@@ -60,15 +60,20 @@ class Journal:
             for number, line in enumerate(file):
                 if not line.endswith(b"\n"):
                     break
-                if number == 0 and _parse(line) != json.loads(json.dumps(task)):
-                    raise ConfigError(
-                        f"{self.path} holds the progress of another model or other settings; pass --restart to throw it away, "
-                        "or choose another --out"
-                    )
+                if number == 0:
+                    self._refuse_other(_parse(line), json.loads(json.dumps(task)))
                 whole += len(line)
                 self.resumed = True
                 self._answered = number > 0
         os.truncate(self.path, whole)
+
+    def _refuse_other(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if differ:
+            raise ConfigError(
+                f"{self.path} holds the progress of another model or other settings ({', '.join(differ)}); pass --restart to "
+                "throw it away, or choose another --out"
+            )
 
     def __enter__(self) -> "Journal":
         return self
