@@ -86,6 +86,40 @@ def test_spacing():
         spacing(data([[0]], PixelSpacing=[0.1, 0.2]))
 
 
+@pytest.mark.parametrize("wrong", [None, "", "x", "nan", [1, "x"]])
+def test_elements_that_are_no_numbers_are_one_sentence(file, monkeypatch, wrong):
+    for name, reads in (
+        ("RescaleSlope", (read_image,)),
+        ("RescaleIntercept", (read_image,)),
+        ("Rows", (read_image, image_size, pixel_spacing)),
+    ):
+        answer = data([[0, 1]])
+        setattr(answer, name, wrong)
+        stub(monkeypatch, answer)
+        for read in reads:
+            with pytest.raises(ImageError, match=rf"ray\.dcm is a DICOM file whose {name} is empty or no number; .*"):
+                read(file)
+    for name in ("WindowCenter", "PixelSpacing"):
+        answer = data([[0, 1]], WindowWidth=10)
+        setattr(answer, name, wrong)
+        stub(monkeypatch, answer)
+        if wrong in (None, ""):  # none is given
+            assert read_image(file).shape == (3, 1, 2)
+            assert pixel_spacing(file) is None
+        else:
+            with pytest.raises(ImageError, match=f"whose {name} is empty or no number"):
+                (pixel_spacing if name == "PixelSpacing" else read_image)(file)
+
+
+def test_a_file_without_pixels_is_one_sentence(file, monkeypatch):
+    stub(monkeypatch, SimpleNamespace())
+    with pytest.raises(ImageError, match="DICOM file without a picture; leave it out"):
+        read_image(file)
+    stub(monkeypatch, SimpleNamespace(Rows=0, Columns=5))
+    with pytest.raises(ImageError, match="of 5 x 0 pixels"):
+        image_size(file)
+
+
 def test_a_file_written_by_pydicom(tmp_path):
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileMetaDataset

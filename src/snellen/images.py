@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from snellen.dicom import DicomError, grey_levels, is_dicom, open_dicom, spacing
+from snellen.dicom import size as dicom_size
 
 __all__ = [
     "MAX_PIXELS",
@@ -172,8 +173,7 @@ def image_size(source: str | Path | bytes, *, name: str = "", max_pixels: int = 
     """
     name = _name(source, name)
     if is_dicom(source):
-        data = _dicom(source, name, max_pixels, pixels=False)
-        return int(data.Rows), int(data.Columns)
+        return dicom_size(_dicom(source, name, max_pixels, pixels=False))
     with _open(source, name, max_pixels) as image:
         return _size(image, name)
 
@@ -196,11 +196,9 @@ def _dicom(source: str | Path | bytes, name: str, max_pixels: int, *, pixels: bo
     """pydicom's data set, of a size within the limit."""
     try:
         data = open_dicom(io.BytesIO(source) if isinstance(source, bytes) else source, pixels=pixels)
-        height, width = int(data.Rows), int(data.Columns)
+        height, width = dicom_size(data)
     except DicomError as error:
         raise ImageError(f"{name} {error}") from None
-    except AttributeError:
-        raise ImageError(f"{name} is a DICOM file without a picture; leave it out") from None
     _refuse_large(width, height, name, max_pixels)
     return data
 

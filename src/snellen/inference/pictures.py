@@ -16,13 +16,24 @@ from snellen.images import PictureReader, to_bytes
 
 __all__ = ["Picture", "as_list", "image_tensor"]
 
-#: A path, a PIL image, an array (h, w) or (h, w, 3), or a tensor (c, h, w); arrays and tensors are uint8.
-Picture = str | Path | Image.Image | NDArray[Any] | Tensor
+#: A path, a file's bytes, a PIL image, an array (h, w) or (h, w, 3), or a tensor (c, h, w); arrays and tensors are uint8.
+Picture = str | Path | bytes | Image.Image | NDArray[Any] | Tensor
+
+_KINDS = "an image is a path, a file's bytes, a PIL image, a NumPy array or a tensor"
 
 
 def as_list(images: Picture | Sequence[Picture]) -> list[Picture]:
-    """One image or many, as a list."""
-    return [images] if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor) else list(images)
+    """One image or many, as a list.
+
+    Raises:
+        ValueError: for what is neither an image nor several.
+    """
+    if isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Tensor):
+        return [images]
+    try:
+        return list(images)
+    except TypeError:
+        raise ValueError(f"{_KINDS}, or a list of these, not {type(images).__name__}") from None
 
 
 def image_tensor(
@@ -40,13 +51,16 @@ def image_tensor(
     Raises:
         ValueError: for other shapes and types; ImageError for files that cannot be read.
     """
-    if isinstance(picture, (str, Path)):
+    if isinstance(picture, (str, Path, bytes)):
         return reader.image(picture, channels=channels)
     if isinstance(picture, Image.Image):
         return torch.from_numpy(to_bytes(picture, channels, reader.grey_range))
     if isinstance(picture, np.ndarray):
         picture = torch.from_numpy(np.ascontiguousarray(picture))
-        picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+        if picture.ndim in (2, 3):
+            picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+    if not isinstance(picture, Tensor):
+        raise ValueError(f"{_KINDS}, not {type(picture).__name__}")
     if picture.ndim != 3 or picture.shape[0] not in (1, 3):
         raise ValueError(
             f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}"

@@ -1,6 +1,7 @@
 """What every trained keypoint model can do, whether PyTorch runs it or an exported file does."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class PointFinder:
     def predict(
         self,
         images: Picture | Sequence[Picture],
-        boxes: Sequence[Box] | None = None,
+        boxes: Sequence[Box | Sequence[float]] | None = None,
         *,
         min_confidence: float = 0.0,
         locator: "PointFinder | None" = None,
@@ -60,9 +61,11 @@ class PointFinder:
         """Find the points in images.
 
         Args:
-            images: paths, PIL images, NumPy arrays (h, w) or (h, w, 3) uint8, or tensors (c, h, w) uint8; one or many.
-            boxes: the region of each image that holds the object, as large as those of the training (`card["box"]`); by default
-                the whole image, with a warning where the model was trained on closer crops.
+            images: paths, files' bytes, PIL images, NumPy arrays (h, w) or (h, w, 3) uint8, or tensors (c, h, w) uint8; one or
+                many.
+            boxes: the region of each image that holds the object, (left, top, right, bottom) in pixels, as large as those of
+                the training (`card["box"]`); by default the whole image, with a warning where the model was trained on closer
+                crops.
             min_confidence: points with less are answered as not found: NaN, visibility 0.
             locator: a model of whole images that finds the boxes, in place of `boxes`.
             batch_size: images at a time.
@@ -72,14 +75,16 @@ class PointFinder:
             `radius` canvas pixels.
 
         Raises:
-            ImageError, ValueError: for images that cannot be read, and boxes that do not fit the images in number.
+            ImageError, ValueError: for images that cannot be read, and boxes that are none or do not fit the images in number.
         """
         pictures = as_list(images)
         if boxes is not None and len(boxes) != len(pictures):
             raise ValueError(f"{len(pictures)} images but {len(boxes)} boxes; give one box an image")
         if boxes is None and locator is None:
             self.warn_of_whole_images()
-        requests = [Request(str(i), p, boxes[i] if boxes is not None else None) for i, p in enumerate(pictures)]
+        requests = [
+            Request(str(i), p, _box(boxes[i], i) if boxes is not None else None) for i, p in enumerate(pictures)
+        ]
         answers = find_points(self, requests, locator=locator, batch_size=batch_size)
         return [a.keypoints.confident(min_confidence) for a in answers if a.keypoints is not None]
 
@@ -92,3 +97,18 @@ class PointFinder:
                 "give boxes= (on the command line --boxes or --locator) for answers as good as its evaluation",
                 rule, self.card["box"]["scale"],
             )  # fmt: skip
+
+
+def _box(values: Sequence[float] | None, number: int) -> Box | None:
+    """Four numbers as a box: also a plain tuple, or the row of an array; None is the whole image."""
+    if values is None:
+        return None
+    try:
+        left, top, right, bottom = (float(v) for v in values)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"box {number} is {values!r}; a box is four numbers: left, top, right, bottom, in pixels of the image"
+        ) from None
+    if not (math.isfinite(left + top + right + bottom) and left < right and top < bottom):
+        raise ValueError(f"box {number}, {values!r}, is empty; right must exceed left and bottom must exceed top")
+    return Box(left, top, right, bottom)
