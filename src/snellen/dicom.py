@@ -109,7 +109,7 @@ def size(data: Any) -> tuple[int, int]:
 def _numbers(data: Any, name: str, absent: list[Any], *, empty: bool = False) -> list[Any]:
     """The numbers of an element, one or several; `absent` where the file has none, and where `empty` allows an empty one."""
     try:
-        value = getattr(data, name, absent)
+        value: Any = getattr(data, name, absent)
         listed = [value] if isinstance(value, str) or not hasattr(value, "__len__") else list(value)
         if value is absent or (empty and value in (None, "", [])):
             return absent

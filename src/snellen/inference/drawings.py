@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from snellen.config import ConfigError
-from snellen.config.writing import writing
+from snellen.config.writing import whole_file
 from snellen.inference.sources import Source
 
 __all__ = ["Drawings"]
@@ -63,8 +63,8 @@ class Drawings:
         """
         self._refuse_source(file)  # links and frames of videos show themselves only here
         self.folder.mkdir(parents=True, exist_ok=True)
-        with writing(file):
-            image.save(file)
+        with whole_file(file) as temporary:
+            image.save(temporary)
 
     def _still(self, path: Path) -> str:
         same = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"

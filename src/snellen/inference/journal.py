@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,19 @@ class Journal:
             self._resume(task)
             self._file = self.path.open("ab")
             if not self._file.tell():
-                self._append(task)
-                self.sync()
+                self._begin(task)
         except OSError as error:
             raise ConfigError(f"{out} cannot be written ({error.strerror or error}); choose another --out") from None
+
+    def _begin(self, task: dict[str, Any]) -> None:
+        try:
+            self._append(task)
+            self.sync()
+        except OSError:
+            with suppress(OSError):  # what could not be written is tried again
+                self._file.close()
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _resume(self, task: dict[str, Any]) -> None:
         """Cut off a last line that was not finished, and check that the first one is this task's."""
