@@ -15,6 +15,7 @@ from snellen import api
 from snellen.cli import main
 from snellen.config import ConfigError, from_dict
 from snellen.geometry import Box
+from snellen.images import ImageError
 from snellen.inference import journal, load, outputs
 from snellen.inference.box_table import BoxTable
 from snellen.inference.sources import Source, expand, frames
@@ -120,6 +121,25 @@ def test_a_picture_over_the_limit_is_skipped_by_its_header(run, pictures, tmp_pa
     done = api.predict(run, [pictures], tmp_path / "out.csv", max_pixels=3200)
     assert done.answered == 2  # 60x50 and 63x50
     assert all("over the limit of 3,200" in s and "max_pixels" in s for s in done.skipped)
+
+
+def test_a_file_whose_name_is_not_utf_8_is_skipped_and_named(run, pictures, tmp_path, capsys):
+    odd = os.fsdecode(os.fsencode(pictures) + b"/latin\xe9.png")
+    try:
+        Path(odd).write_bytes(next(pictures.glob("*.png")).read_bytes())
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    for to in ("csv", "coco"):
+        out = tmp_path / f"out.{to}"
+        ask = ["predict", str(run), str(pictures), "--out", str(out), "--to", to, "--draw", str(tmp_path / to)]
+        assert main(ask) == 0
+        assert "latin\\xe9.png has a name that is not UTF-8" in capsys.readouterr().out
+        (row,) = rows(tmp_path / "out.skipped.csv")
+        assert row["file"] == f"{pictures}/latin\\xe9.png"
+        assert len(list((tmp_path / to).iterdir())) == 10
+    assert len(rows(tmp_path / "out.csv")) == 10
+    with pytest.raises(ImageError, match=r"not UTF-8.*rename the file"):
+        api.predict(run, [odd], tmp_path / "strict.csv", on_error="raise")
 
 
 # --- stopping and going on

@@ -138,7 +138,7 @@ def predict_files(
     model = _load(run, chosen)
     task = _task(run, model, sources, chosen)
     if isinstance(model, PointFinder):
-        refuse_unwritable(chosen.to, model.schema, [f"{s.name}#0" if s.video else s.name for s in sources])
+        refuse_unwritable(chosen.to, model.schema, _written_names(sources))
         _set_flip(model, chosen.flip)
         model.reader = replace(model.reader, max_pixels=chosen.max_pixels)
         drawings = Drawings(chosen.draw, sources) if chosen.draw else None
@@ -177,6 +177,10 @@ def _load(run: str | Path, chosen: Options) -> Loaded:
         return load(run, chosen.device)
     weight = joint_weight(chosen.denoiser, chosen.denoiser_weight)
     return load_joint(run, chosen.denoiser, weight=weight, device=chosen.device)
+
+
+def _written_names(sources: Iterable[Source]) -> list[str]:
+    return [f"{s.name}#0" if s.video else s.name for s in sources if not s.error]
 
 
 def _task(run: str | Path, model: Loaded, sources: Sequence[Source], chosen: Options) -> dict[str, Any]:
@@ -324,8 +328,8 @@ def _points_of(
 def _pictures(sources: Iterable[Source], chosen: Options) -> Iterator[tuple[str, Any]]:
     """Every picture with its name: files as paths, videos frame by frame; one that cannot be opened as its error."""
     for source in sources:
-        if not source.video:
-            yield source.name, source.path
+        if source.error or not source.video:
+            yield source.name, ImageError(source.error) if source.error else source.path
             continue
         try:
             yield from frames(source, chosen.every)
