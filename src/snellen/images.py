@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from snellen.dicom import DicomError, grey_levels, is_dicom, open_dicom, spacing
@@ -283,7 +283,7 @@ def read_image(
 ) -> UInt8[Tensor, "c h w"]:
     """Decode a picture.
 
-    EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is scaled by
+    EXIF rotation is applied; palettes, CMYK and CIELAB become RGB; transparency is laid over white; 16-bit grey is scaled by
     `grey_range`, by default divided by 257 (65,535 becomes 255); of several frames the first is read. DICOM is read where
     pydicom is installed, by `grey_range` too, else as a viewer shows it (`snellen.dicom.grey_levels`).
 
@@ -318,16 +318,37 @@ def read_image(
             raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
         if picture.mode == "F":
             raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
-        pixels = to_bytes(picture, channels, grey_range)
+        pixels = to_bytes(picture, channels, grey_range, name=name)
     return torch.from_numpy(pixels)
 
 
-def to_bytes(picture: Image.Image, channels: int, grey_range: GreyRange = None) -> UInt8[NDArray[np.uint8], "c h w"]:
-    """The pixels of Pillow's picture, (channels, h, w): colours, transparency and 16 bits as `read_image` says."""
+def to_bytes(
+    picture: Image.Image, channels: int, grey_range: GreyRange = None, *, name: str = "a PIL image"
+) -> UInt8[NDArray[np.uint8], "c h w"]:
+    """The pixels of Pillow's picture, (channels, h, w): colours, transparency and 16 bits as `read_image` says.
+
+    Raises:
+        ImageError: for damaged pictures, and colours that cannot be converted.
+
+    >>> to_bytes(Image.new("LAB", (2, 1), (255, 128, 128)), 1)
+    array([[[255, 255]]], dtype=uint8)
+    """
+    try:
+        return _bytes(picture, channels, grey_range)
+    except (*_DAMAGED, ImageCms.PyCMSError, ImportError) as error:  # a Pillow without colour management
+        raise ImageError(
+            f"{name} has mode {picture.mode} and cannot be converted ({error}); save it as RGB or grey PNG"
+        ) from None
+
+
+def _bytes(picture: Image.Image, channels: int, grey_range: GreyRange) -> UInt8[NDArray[np.uint8], "c h w"]:
     if picture.mode.startswith("I;16") or picture.mode == "I":
         low, high = grey_range or (0.0, 65535.0)
         share = (np.asarray(picture, dtype=np.float64) - low) / (high - low)
         picture = Image.fromarray(np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8))
+    if picture.mode == "LAB":  # which `convert` does not know
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        picture = ImageCms.profileToProfile(picture, *profiles, outputMode="RGB") or picture
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
