@@ -127,6 +127,10 @@ def test_a_file_written_by_pydicom(tmp_path):
     ray = pydicom.Dataset()
     ray.file_meta = FileMetaDataset()
     ray.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    # Without these pydicom 3.0.2 writes no file that conforms.
+    ray.SOPClassUID, ray.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, pydicom.uid.generate_uid()
+    ray.file_meta.MediaStorageSOPClassUID = ray.SOPClassUID
+    ray.file_meta.MediaStorageSOPInstanceUID = ray.SOPInstanceUID
     ray.Rows, ray.Columns, ray.SamplesPerPixel, ray.PhotometricInterpretation = 2, 2, 1, "MONOCHROME2"
     ray.BitsAllocated, ray.BitsStored, ray.HighBit, ray.PixelRepresentation = 16, 12, 11, 0
     ray.PixelSpacing = [0.1, 0.1]
@@ -134,3 +138,13 @@ def test_a_file_written_by_pydicom(tmp_path):
     ray.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     assert read_image(tmp_path / "a.dcm", channels=1).tolist() == [[[0, 255], [255, 0]]]
     assert pixel_spacing(tmp_path / "a.dcm") == pytest.approx(0.1)
+    for name in ("RescaleSlope", "PixelSpacing", "Rows"):
+        before = getattr(ray, name, None)
+        setattr(ray, name, None)
+        ray.save_as(tmp_path / "b.dcm", enforce_file_format=True)
+        if name == "PixelSpacing":
+            assert pixel_spacing(tmp_path / "b.dcm") is None
+        else:
+            with pytest.raises(ImageError, match=rf"b\.dcm is a DICOM file whose {name} is empty or no number"):
+                read_image(tmp_path / "b.dcm")
+        setattr(ray, name, before) if before is not None else delattr(ray, name)
