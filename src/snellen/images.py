@@ -32,6 +32,7 @@ __all__ = [
     "read_image",
     "read_labels",
     "to_bytes",
+    "upright",
 ]
 
 #: Larger pictures are refused before any pixel is decoded; pass `max_pixels` to raise it.
@@ -257,12 +258,7 @@ def read_labels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tens
     """
     with _open(path, str(path), max_pixels) as image:
         _refuse_colour(image, path)
-        try:
-            image.load()
-            turned = ImageOps.exif_transpose(image)
-        except _DAMAGED as error:
-            raise ImageError(f"{path} cannot be decoded ({error}); copy the file again or leave it out") from None
-        return torch.from_numpy(np.array(turned).astype(np.uint8))
+        return torch.from_numpy(np.array(upright(image, str(path))).astype(np.uint8))
 
 
 def _refuse_colour(image: Image.Image, path: str | Path) -> None:
@@ -311,15 +307,31 @@ def read_image(
             raise ImageError(f"{name} {error}") from None
         return grey if channels == 1 else grey.expand(3, -1, -1).contiguous()
     with _open(source, name, max_pixels) as image:
-        try:
-            image.load()
-            picture = ImageOps.exif_transpose(image)
-        except _DAMAGED as error:
-            raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
+        picture = upright(image, name)
         if picture.mode == "F":
             raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
         pixels = to_bytes(picture, channels, grey_range, name=name)
     return torch.from_numpy(pixels)
+
+
+def upright(image: Image.Image, name: str) -> Image.Image:
+    """Pillow's picture decoded and turned as its EXIF data say.
+
+    Args:
+        image: the picture.
+        name: what messages call it.
+
+    Raises:
+        ImageError: where its bytes are damaged.
+
+    >>> upright(Image.new("L", (3, 2)), "a picture").size
+    (3, 2)
+    """
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except _DAMAGED as error:
+        raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
 
 
 def to_bytes(

@@ -152,6 +152,13 @@ def test_other_peoples_onnx_files_and_missing_ones_are_told_apart(tmp_path):
         load(tmp_path / "missing.onnx")
 
 
+def test_an_exported_file_says_how_it_is_handed_on(exported, tmp_path):
+    model = load(exported["pt2"].path)
+    with pytest.raises(ConfigError, match=r"one file that holds everything; copy it"):
+        model.save_pretrained(tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
 @pytest.mark.parametrize("card", ["{}", "[1]", "null", '"x"', '{"schema": 3, "canvas": [1], "channels": "3"}'])
 def test_metadata_that_are_no_card_are_one_sentence(exported, tmp_path, card, capsys):
     onnx = pytest.importorskip("onnx")

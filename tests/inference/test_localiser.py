@@ -56,6 +56,18 @@ def test_the_bytes_of_a_file_are_an_image(run, tmp_path):
         model.predict(b"no picture")
 
 
+def test_a_picture_in_memory_is_turned_as_its_file_is(run, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 6), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
+    picture, exif = Image.fromarray(noise), Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.png", exif=exif)
+    by_path = load(run).predict(tmp_path / "a.png")[0].xy
+    with Image.open(tmp_path / "a.png") as opened:
+        np.testing.assert_array_equal(load(run).predict(opened)[0].xy, by_path)
+        assert opened.size == (60, 40)  # it is the caller's own
+    assert np.abs(load(run).predict(picture)[0].xy - by_path).max() > 1
+
+
 def test_boxes_may_be_plain_numbers(run):
     model, picture = load(run), torch.zeros(1, 40, 40, dtype=torch.uint8)
     expected = model.predict(picture, [Box(5, 5, 30, 31)])[0].xy

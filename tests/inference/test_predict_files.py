@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,20 @@ def test_an_output_is_replaced_only_where_asked(run, pictures, tmp_path):
     assert api.predict(run, [pictures], out, overwrite=True).answered == 10
 
 
+def test_the_list_of_skipped_files_goes_with_the_output_it_belongs_to(run, pictures, tmp_path):
+    out, skipped = tmp_path / "out.csv", tmp_path / "out.skipped.csv"
+    (pictures / "zero.png").write_bytes(b"")
+    api.predict(run, [pictures], out)
+    assert len(rows(skipped)) == 1
+    (pictures / "zero.png").unlink()
+    api.predict(run, [pictures], out, overwrite=True)
+    assert not skipped.exists()
+    skipped.write_text("mine")
+    out.unlink()
+    api.predict(run, [pictures], out)
+    assert skipped.read_text() == "mine"
+
+
 def test_a_full_disk_leaves_no_half_table(run, pictures, tmp_path, monkeypatch, capsys):
     real = os.fsync
     monkeypatch.setattr(
@@ -352,6 +367,21 @@ def test_tables_of_boxes_that_cannot_be_used(tmp_path, text, says):
         BoxTable(file)
 
 
+@pytest.mark.parametrize("header", ["file,left,top,right,bottom", "score,box_top,file,box_left,box_right,box_bottom"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_boxes_have_either_header_and_any_separator(tmp_path, header, separator):
+    cells = {"file": "a, b.png" if separator != "," else "a.png", "score": "0.5"}
+    edges = Box(1, 2, 30, 40.5)._asdict()
+    cells |= {prefix + name: str(value) for prefix in ("", "box_") for name, value in edges.items()}
+    file = tmp_path / "boxes.csv"
+    lines = [header.split(","), [cells[name] for name in header.split(",")]]
+    file.write_text("\n".join(separator.join(line) for line in lines))
+    assert BoxTable(file).of(Path(cells["file"])) == [Box(1, 2, 30, 40.5)]
+    if not header.startswith("score"):  # and without one
+        file.write_text(separator.join(lines[1]))
+        assert BoxTable(file).of(Path(cells["file"])) == [Box(1, 2, 30, 40.5)]
+
+
 def test_a_locator_finds_the_box_that_the_crop_model_was_trained_on(run, pictures):
     locator, refiner = load(run, "cpu"), load(run, "cpu")
     refiner.card["box"] = {"rule": "square", "scale": 2.0}
@@ -415,6 +445,15 @@ def test_videos_are_predicted_frame_by_frame(run, tmp_path):
     done = api.predict(run, [tmp_path], tmp_path / "out.csv", every=2)
     assert [row["file"].rpartition("/")[2] for row in rows(done.out)] == ["clip.mp4#0", "clip.mp4#2"]
     assert "cannot be read as a video" in done.skipped[0]
+
+
+def test_one_command_says_how_to_install_what_reads_videos(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    assert main(["predict", str(run), str(tmp_path / "clip.mp4"), "--out", str(tmp_path / "out.csv")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("pip install") == 1
+    assert "pip install 'snellen[video]'" in said
 
 
 # --- other tasks

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snellen.config import ConfigError
+from snellen.config.writing import writing
 from snellen.geometry import Box
 from snellen.images import MAX_PIXELS, ImageError
 from snellen.inference.annotate import annotate
@@ -150,7 +151,7 @@ def predict_files(
             done, begun = _done(journal)
             seconds = _append(journal, _points_of(model, sources, chosen, done, begun, drawings), done)
             notes = _write_points(out, journal, model, chosen)
-            return _finish(out, journal, len(done), seconds, notes)
+            return _finish(out, journal, len(done), seconds, notes, chosen)
     _refuse_keypoint_options(chosen, model)
     _refuse_gaze_of_parts(model)
     if not out.suffix:  # pictures go to a folder of the table's name
@@ -169,7 +170,7 @@ def predict_files(
         seconds = _append(journal, answers, done)
         header = next((list(a["row"]) for a in journal.answers() if "row" in a), ["file"])
         write_rows(out, header, ([a["row"].get(h, "") for h in header] for a in journal.answers() if "row" in a))
-        return _finish(out, journal, len(done), seconds, [])
+        return _finish(out, journal, len(done), seconds, [], chosen)
 
 
 def _load(run: str | Path, chosen: Options) -> Loaded:
@@ -259,7 +260,7 @@ def _append(journal: Journal, answers: Iterable[dict[str, Any]], done: dict[str,
     return time.monotonic() - begin
 
 
-def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: list[str]) -> Summary:
+def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: list[str], chosen: Options) -> Summary:
     skipped, answered = [], 0
     for answer in journal.answers():
         if "error" in answer:
@@ -269,6 +270,9 @@ def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: li
     beside = out.with_name(f"{out.stem}.skipped.csv")
     if skipped:
         write_rows(beside, ["file", "error"], map(list, skipped))
+    elif chosen.overwrite:  # of the call whose output is replaced
+        with writing(beside):
+            beside.unlink(missing_ok=True)
     journal.finish()
     return Summary(out, answered, [sentence for _, sentence in skipped], resumed, seconds, notes)
 

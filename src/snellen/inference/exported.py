@@ -16,6 +16,7 @@ from torch import Tensor
 
 from snellen.config import ConfigError
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.shareable import Shareable
 from snellen.keypoints.codecs import Decoded
 
 __all__ = ["CARD_KEY", "ExportedFinder", "OnnxFinder", "ProgramFinder", "load_exported"]
@@ -24,8 +25,10 @@ __all__ = ["CARD_KEY", "ExportedFinder", "OnnxFinder", "ProgramFinder", "load_ex
 CARD_KEY = "snellen.json"
 
 
-class ExportedFinder(PointFinder):
+class ExportedFinder(PointFinder, Shareable):
     """An exported model; its `flip` and `decoder` are part of the graph and cannot be changed.
+
+    It is one file that holds everything, so `save_pretrained` and `push_to_hub` refuse it with what to do instead.
 
     Args:
         path: the file.

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from snellen.data.views import to_channels
-from snellen.images import PictureReader, to_bytes
+from snellen.images import PictureReader, to_bytes, upright
 
 __all__ = ["Picture", "as_list", "image_tensor"]
 
@@ -41,7 +41,7 @@ def image_tensor(
     channels: int,
     reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
 ) -> UInt8[Tensor, "c h w"]:
-    """An image as a tensor.
+    """An image as a tensor, turned upright where its EXIF data say how.
 
     Args:
         picture: the image.
@@ -54,7 +54,8 @@ def image_tensor(
     if isinstance(picture, (str, Path, bytes)):
         return reader.image(picture, channels=channels)
     if isinstance(picture, Image.Image):
-        return torch.from_numpy(to_bytes(picture, channels, reader.grey_range))
+        # Upright, as the same file is by its path.
+        return torch.from_numpy(to_bytes(upright(picture, "a PIL image"), channels, reader.grey_range))
     if isinstance(picture, np.ndarray):
         picture = torch.from_numpy(np.ascontiguousarray(picture))
         if picture.ndim in (2, 3):
