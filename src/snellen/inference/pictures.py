@@ -1,5 +1,6 @@
 """The images that models are asked about, in whatever form they come."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from snellen.data.views import to_channels
+from snellen.geometry import Box
 from snellen.images import PictureReader, to_bytes, upright
 
-__all__ = ["Picture", "as_list", "image_tensor"]
+__all__ = ["Picture", "as_box", "as_list", "image_tensor"]
 
 #: A path, a file's bytes, a PIL image, an array (h, w) or (h, w, 3), or a tensor (c, h, w); arrays and tensors are uint8.
 Picture = str | Path | bytes | Image.Image | NDArray[Any] | Tensor
@@ -74,3 +76,29 @@ def image_tensor(
     if not picture.numel():
         raise ValueError(f"an image of {picture.shape[-1]}x{picture.shape[-2]} has no pixels; leave it out")
     return to_channels(picture, channels)
+
+
+def as_box(values: Sequence[float] | None, number: int) -> Box | None:
+    """Four numbers as a box: also a plain tuple, or the row of an array; None, the whole image, stays.
+
+    Args:
+        values: left, top, right, bottom.
+        number: of the image, for messages.
+
+    Raises:
+        ValueError: for what is no box.
+
+    >>> as_box((1, 2, 3, 4), 0)
+    Box(left=1.0, top=2.0, right=3.0, bottom=4.0)
+    """
+    if values is None:
+        return None
+    try:
+        left, top, right, bottom = (float(v) for v in values)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"box {number} is {values!r}; a box is four numbers: left, top, right, bottom, in pixels of the image"
+        ) from None
+    if not (math.isfinite(left + top + right + bottom) and left < right and top < bottom):
+        raise ValueError(f"box {number}, {values!r}, is empty; right must exceed left and bottom must exceed top")
+    return Box(left, top, right, bottom)

@@ -1,7 +1,6 @@
 """What every trained keypoint model can do, whether PyTorch runs it or an exported file does."""
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from snellen.geometry import Box
 from snellen.images import PictureReader
-from snellen.inference.pictures import Picture, as_list
+from snellen.inference.pictures import Picture, as_box, as_list
 from snellen.inference.stream import Request, find_points
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.codecs import Decoded
@@ -83,7 +82,7 @@ class PointFinder:
         if boxes is None and locator is None:
             self.warn_of_whole_images()
         requests = [
-            Request(str(i), p, _box(boxes[i], i) if boxes is not None else None) for i, p in enumerate(pictures)
+            Request(str(i), p, as_box(boxes[i], i) if boxes is not None else None) for i, p in enumerate(pictures)
         ]
         answers = find_points(self, requests, locator=locator, batch_size=batch_size)
         return [a.keypoints.confident(min_confidence) for a in answers if a.keypoints is not None]
@@ -97,18 +96,3 @@ class PointFinder:
                 "give boxes= (on the command line --boxes or --locator) for answers as good as its evaluation",
                 rule, self.card["box"]["scale"],
             )  # fmt: skip
-
-
-def _box(values: Sequence[float] | None, number: int) -> Box | None:
-    """Four numbers as a box: also a plain tuple, or the row of an array; None is the whole image."""
-    if values is None:
-        return None
-    try:
-        left, top, right, bottom = (float(v) for v in values)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"box {number} is {values!r}; a box is four numbers: left, top, right, bottom, in pixels of the image"
-        ) from None
-    if not (math.isfinite(left + top + right + bottom) and left < right and top < bottom):
-        raise ValueError(f"box {number}, {values!r}, is empty; right must exceed left and bottom must exceed top")
-    return Box(left, top, right, bottom)
