@@ -193,6 +193,23 @@ def test_frames_of_a_video_have_names_of_their_own(pictures, tmp_path, monkeypat
         assert len([f for f in (tmp_path / name).rglob("*clip.mp4#*") if f.is_file()]) == 3
 
 
+def test_frames_of_a_video_are_drawn_and_replaced_only_where_asked(pictures, tmp_path, monkeypatch, capsys):
+    frames = [(f"clip.mp4#{i}", np.full((20, 30, 3), 90, np.uint8)) for i in range(3)]
+    monkeypatch.setattr(command, "frames", lambda source, every: iter(frames))
+    drawn = tmp_path / "drawn"
+    ask = ["predict", "stub", "clip.mp4", str(pictures), "--draw", str(drawn), "--out", str(tmp_path / "x.csv")]
+    assert main(ask) == 0
+    names = ["a.png", "b.png", "c.jpg", *(f"clip-{i}.jpg" for i in range(3))]
+    assert sorted(p.name for p in drawn.iterdir()) == names
+    (tmp_path / "x.csv").unlink()
+    for name in names[:3]:
+        (drawn / name).unlink()
+    assert main(ask) == 1
+    assert "clip-0.jpg exists; pass --overwrite" in capsys.readouterr().err
+    assert main([*ask, "--overwrite"]) == 0
+    assert sorted(p.name for p in drawn.iterdir()) == names
+
+
 # --- outputs whole or not at all
 
 
