@@ -86,6 +86,40 @@ def test_spacing():
         spacing(data([[0]], PixelSpacing=[0.1, 0.2]))
 
 
+@pytest.mark.parametrize("wrong", [None, "", "x", "nan", [1, "x"]])
+def test_elements_that_are_no_numbers_are_one_sentence(file, monkeypatch, wrong):
+    for name, reads in (
+        ("RescaleSlope", (read_image,)),
+        ("RescaleIntercept", (read_image,)),
+        ("Rows", (read_image, image_size, pixel_spacing)),
+    ):
+        answer = data([[0, 1]])
+        setattr(answer, name, wrong)
+        stub(monkeypatch, answer)
+        for read in reads:
+            with pytest.raises(ImageError, match=rf"ray\.dcm is a DICOM file whose {name} is empty or no number; .*"):
+                read(file)
+    for name in ("WindowCenter", "PixelSpacing"):
+        answer = data([[0, 1]], WindowWidth=10)
+        setattr(answer, name, wrong)
+        stub(monkeypatch, answer)
+        if wrong in (None, ""):  # none is given
+            assert read_image(file).shape == (3, 1, 2)
+            assert pixel_spacing(file) is None
+        else:
+            with pytest.raises(ImageError, match=f"whose {name} is empty or no number"):
+                (pixel_spacing if name == "PixelSpacing" else read_image)(file)
+
+
+def test_a_file_without_pixels_is_one_sentence(file, monkeypatch):
+    stub(monkeypatch, SimpleNamespace())
+    with pytest.raises(ImageError, match="DICOM file without a picture; leave it out"):
+        read_image(file)
+    stub(monkeypatch, SimpleNamespace(Rows=0, Columns=5))
+    with pytest.raises(ImageError, match="of 5 x 0 pixels"):
+        image_size(file)
+
+
 def test_a_file_written_by_pydicom(tmp_path):
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileMetaDataset
@@ -93,6 +127,10 @@ def test_a_file_written_by_pydicom(tmp_path):
     ray = pydicom.Dataset()
     ray.file_meta = FileMetaDataset()
     ray.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    # Without these pydicom 3.0.2 writes no file that conforms.
+    ray.SOPClassUID, ray.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, pydicom.uid.generate_uid()
+    ray.file_meta.MediaStorageSOPClassUID = ray.SOPClassUID
+    ray.file_meta.MediaStorageSOPInstanceUID = ray.SOPInstanceUID
     ray.Rows, ray.Columns, ray.SamplesPerPixel, ray.PhotometricInterpretation = 2, 2, 1, "MONOCHROME2"
     ray.BitsAllocated, ray.BitsStored, ray.HighBit, ray.PixelRepresentation = 16, 12, 11, 0
     ray.PixelSpacing = [0.1, 0.1]
@@ -100,3 +138,13 @@ def test_a_file_written_by_pydicom(tmp_path):
     ray.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     assert read_image(tmp_path / "a.dcm", channels=1).tolist() == [[[0, 255], [255, 0]]]
     assert pixel_spacing(tmp_path / "a.dcm") == pytest.approx(0.1)
+    for name in ("RescaleSlope", "PixelSpacing", "Rows"):
+        before = getattr(ray, name, None)
+        setattr(ray, name, None)
+        ray.save_as(tmp_path / "b.dcm", enforce_file_format=True)
+        if name == "PixelSpacing":
+            assert pixel_spacing(tmp_path / "b.dcm") is None
+        else:
+            with pytest.raises(ImageError, match=rf"b\.dcm is a DICOM file whose {name} is empty or no number"):
+                read_image(tmp_path / "b.dcm")
+        setattr(ray, name, before) if before is not None else delattr(ray, name)

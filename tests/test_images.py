@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from snellen.config import KeypointDataConfig
 from snellen.images import MAX_PIXELS, ImageError, PictureReader, image_size, read_image, to_bytes
@@ -64,6 +64,31 @@ def test_cmyk(tmp_path):
     assert red > 240
     assert green < 15
     assert blue < 15
+
+
+def test_lab(tmp_path):
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    colours = np.array([[[200, 60, 40], [90, 140, 100], [90, 90, 90]]], np.uint8)
+    picture = ImageCms.profileToProfile(Image.fromarray(colours), rgb, lab, outputMode="LAB")
+    picture.save(tmp_path / "a.tif")
+    found = read_image(tmp_path / "a.tif").permute(1, 2, 0).numpy()
+    assert np.abs(found.astype(int) - colours).max() <= 4  # 8 bits of a and b
+    grey = read_image(tmp_path / "a.tif", channels=1).numpy()[0]
+    assert np.abs(grey.astype(int) - np.array(Image.fromarray(found).convert("L"))).max() <= 1
+
+
+def test_colours_that_cannot_be_converted_are_one_sentence(tmp_path, monkeypatch):
+    with pytest.raises(ImageError, match=r"a PIL image has mode La and cannot be converted .*; save it as RGB"):
+        to_bytes(Image.new("La", (2, 2)), 3)
+    Image.new("LAB", (2, 2)).save(tmp_path / "a.tif")
+
+    def missing(*_, **__):
+        raise ImportError("no littlecms")
+
+    monkeypatch.setattr(ImageCms, "createProfile", missing)
+    for channels in (1, 3):
+        with pytest.raises(ImageError, match=r"a\.tif has mode LAB and cannot be converted \(no littlecms\); save"):
+            read_image(tmp_path / "a.tif", channels=channels)
 
 
 def test_transparency_is_laid_over_white(tmp_path):

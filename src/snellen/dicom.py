@@ -1,12 +1,13 @@
 """DICOM pictures, where pydicom is installed (`pip install 'snellen[dicom]'`)."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DicomError", "grey_levels", "is_dicom", "open_dicom", "spacing"]
+__all__ = ["DicomError", "grey_levels", "is_dicom", "open_dicom", "size", "spacing"]
 
 
 class DicomError(ValueError):
@@ -50,7 +51,7 @@ def grey_levels(data: Any, grey_range: tuple[float, float] | None = None) -> NDA
     white at zero, is inverted.
 
     Raises:
-        DicomError: for colour, and for pixels that cannot be decoded.
+        DicomError: for colour, for pixels that cannot be decoded, and for a rescale or a window that is no number.
     """
     kind = str(getattr(data, "PhotometricInterpretation", "MONOCHROME2"))
     if not kind.startswith("MONOCHROME"):
@@ -62,8 +63,9 @@ def grey_levels(data: Any, grey_range: tuple[float, float] | None = None) -> NDA
             f"holds pixels that pydicom cannot decode ({str(error).splitlines()[0]}); export it as PNG"
         ) from None
     values = values[0] if values.ndim == 3 else values
-    values = values * float(getattr(data, "RescaleSlope", 1)) + float(getattr(data, "RescaleIntercept", 0))
-    centre, width = (_first(getattr(data, name, None)) for name in ("WindowCenter", "WindowWidth"))
+    values = values * _numbers(data, "RescaleSlope", [1.0])[0] + _numbers(data, "RescaleIntercept", [0.0])[0]
+    # Of several windows the first; an empty one is none.
+    centre, width = (_numbers(data, name, [None], empty=True)[0] for name in ("WindowCenter", "WindowWidth"))
     low, high = float(values.min()), float(values.max())
     if grey_range is not None:
         low, high = grey_range
@@ -78,21 +80,44 @@ def spacing(data: Any) -> float | None:
     """Millimetres a pixel: PixelSpacing, else ImagerPixelSpacing; the mean of rows and columns, None where neither is there.
 
     Raises:
-        DicomError: where pixels are not square to a hundredth, so that one number would be wrong.
+        DicomError: where pixels are not square to a hundredth, so that one number would be wrong; for what is no number.
     """
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        pair = getattr(data, name, None)
-        if pair is not None and len(pair) == 2 and min(float(v) for v in pair) > 0:
-            rows, columns = (float(v) for v in pair)
+        pair = _numbers(data, name, [], empty=True)
+        if len(pair) == 2 and min(pair) > 0:
+            rows, columns = pair
             if abs(rows - columns) > 0.01 * columns:
                 raise DicomError(f"has pixels of {rows:g} x {columns:g} mm, which are not square; resample it first")
             return (rows + columns) / 2
     return None
 
 
-def _first(value: Any) -> float | None:
-    """The first of several windows."""
-    if value is None:
-        return None
-    listed = [value] if isinstance(value, (int, float, str)) or not hasattr(value, "__len__") else list(value)
-    return float(listed[0]) if listed else None
+def size(data: Any) -> tuple[int, int]:
+    """(height, width) in pixels.
+
+    Raises:
+        DicomError: where there is no picture.
+    """
+    height, width = (int(_numbers(data, name, [0.0])[0]) for name in ("Rows", "Columns"))
+    if height == width == 0:
+        raise DicomError("is a DICOM file without a picture; leave it out")
+    if min(height, width) < 1:
+        raise DicomError(f"is a DICOM file of {width} x {height} pixels; export it again or leave it out")
+    return height, width
+
+
+def _numbers(data: Any, name: str, absent: list[Any], *, empty: bool = False) -> list[Any]:
+    """The numbers of an element, one or several; `absent` where the file has none, and where `empty` allows an empty one."""
+    try:
+        value: Any = getattr(data, name, absent)
+        listed = [value] if isinstance(value, str) or not hasattr(value, "__len__") else list(value)
+        if value is absent or (empty and value in (None, "", [])):
+            return absent
+        numbers = [float(v) for v in listed]
+        if numbers and all(map(math.isfinite, numbers)):
+            return numbers
+        raise ValueError("empty" if not numbers else "not finite")
+    except Exception:  # pydicom reads an element when it is asked for, and raises many kinds
+        raise DicomError(
+            f"is a DICOM file whose {name} is empty or no number; export it again or leave it out"
+        ) from None

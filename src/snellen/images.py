@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from snellen.dicom import DicomError, grey_levels, is_dicom, open_dicom, spacing
+from snellen.dicom import size as dicom_size
 
 __all__ = [
     "MAX_PIXELS",
@@ -31,6 +32,7 @@ __all__ = [
     "read_image",
     "read_labels",
     "to_bytes",
+    "upright",
 ]
 
 #: Larger pictures are refused before any pixel is decoded; pass `max_pixels` to raise it.
@@ -172,8 +174,7 @@ def image_size(source: str | Path | bytes, *, name: str = "", max_pixels: int = 
     """
     name = _name(source, name)
     if is_dicom(source):
-        data = _dicom(source, name, max_pixels, pixels=False)
-        return int(data.Rows), int(data.Columns)
+        return dicom_size(_dicom(source, name, max_pixels, pixels=False))
     with _open(source, name, max_pixels) as image:
         return _size(image, name)
 
@@ -196,11 +197,9 @@ def _dicom(source: str | Path | bytes, name: str, max_pixels: int, *, pixels: bo
     """pydicom's data set, of a size within the limit."""
     try:
         data = open_dicom(io.BytesIO(source) if isinstance(source, bytes) else source, pixels=pixels)
-        height, width = int(data.Rows), int(data.Columns)
+        height, width = dicom_size(data)
     except DicomError as error:
         raise ImageError(f"{name} {error}") from None
-    except AttributeError:
-        raise ImageError(f"{name} is a DICOM file without a picture; leave it out") from None
     _refuse_large(width, height, name, max_pixels)
     return data
 
@@ -259,12 +258,7 @@ def read_labels(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[Tens
     """
     with _open(path, str(path), max_pixels) as image:
         _refuse_colour(image, path)
-        try:
-            image.load()
-            turned = ImageOps.exif_transpose(image)
-        except _DAMAGED as error:
-            raise ImageError(f"{path} cannot be decoded ({error}); copy the file again or leave it out") from None
-        return torch.from_numpy(np.array(turned).astype(np.uint8))
+        return torch.from_numpy(np.array(upright(image, str(path))).astype(np.uint8))
 
 
 def _refuse_colour(image: Image.Image, path: str | Path) -> None:
@@ -285,7 +279,7 @@ def read_image(
 ) -> UInt8[Tensor, "c h w"]:
     """Decode a picture.
 
-    EXIF rotation is applied; palettes and CMYK become RGB; transparency is laid over white; 16-bit grey is scaled by
+    EXIF rotation is applied; palettes, CMYK and CIELAB become RGB; transparency is laid over white; 16-bit grey is scaled by
     `grey_range`, by default divided by 257 (65,535 becomes 255); of several frames the first is read. DICOM is read where
     pydicom is installed, by `grey_range` too, else as a viewer shows it (`snellen.dicom.grey_levels`).
 
@@ -313,23 +307,60 @@ def read_image(
             raise ImageError(f"{name} {error}") from None
         return grey if channels == 1 else grey.expand(3, -1, -1).contiguous()
     with _open(source, name, max_pixels) as image:
-        try:
-            image.load()
-            picture = ImageOps.exif_transpose(image)
-        except _DAMAGED as error:
-            raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
+        picture = upright(image, name)
         if picture.mode == "F":
             raise ImageError(f"{name} holds floating-point pixels of unknown range; save it as 8 or 16-bit grey")
-        pixels = to_bytes(picture, channels, grey_range)
+        pixels = to_bytes(picture, channels, grey_range, name=name)
     return torch.from_numpy(pixels)
 
 
-def to_bytes(picture: Image.Image, channels: int, grey_range: GreyRange = None) -> UInt8[NDArray[np.uint8], "c h w"]:
-    """The pixels of Pillow's picture, (channels, h, w): colours, transparency and 16 bits as `read_image` says."""
+def upright(image: Image.Image, name: str) -> Image.Image:
+    """Pillow's picture decoded and turned as its EXIF data say.
+
+    Args:
+        image: the picture.
+        name: what messages call it.
+
+    Raises:
+        ImageError: where its bytes are damaged.
+
+    >>> upright(Image.new("L", (3, 2)), "a picture").size
+    (3, 2)
+    """
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except _DAMAGED as error:
+        raise ImageError(f"{name} cannot be decoded ({error}); copy the file again or leave it out") from None
+
+
+def to_bytes(
+    picture: Image.Image, channels: int, grey_range: GreyRange = None, *, name: str = "a PIL image"
+) -> UInt8[NDArray[np.uint8], "c h w"]:
+    """The pixels of Pillow's picture, (channels, h, w): colours, transparency and 16 bits as `read_image` says.
+
+    Raises:
+        ImageError: for damaged pictures, and colours that cannot be converted.
+
+    >>> to_bytes(Image.new("LAB", (2, 1), (255, 128, 128)), 1)
+    array([[[255, 255]]], dtype=uint8)
+    """
+    try:
+        return _bytes(picture, channels, grey_range)
+    except (*_DAMAGED, ImageCms.PyCMSError, ImportError) as error:  # a Pillow without colour management
+        raise ImageError(
+            f"{name} has mode {picture.mode} and cannot be converted ({error}); save it as RGB or grey PNG"
+        ) from None
+
+
+def _bytes(picture: Image.Image, channels: int, grey_range: GreyRange) -> UInt8[NDArray[np.uint8], "c h w"]:
     if picture.mode.startswith("I;16") or picture.mode == "I":
         low, high = grey_range or (0.0, 65535.0)
         share = (np.asarray(picture, dtype=np.float64) - low) / (high - low)
         picture = Image.fromarray(np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8))
+    if picture.mode == "LAB":  # which `convert` does not know
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        picture = ImageCms.profileToProfile(picture, *profiles, outputMode="RGB") or picture
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

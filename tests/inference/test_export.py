@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -149,6 +150,29 @@ def test_other_peoples_onnx_files_and_missing_ones_are_told_apart(tmp_path):
         load(tmp_path / "other.onnx")
     with pytest.raises(ConfigError, match="does not exist"):
         load(tmp_path / "missing.onnx")
+
+
+def test_an_exported_file_says_how_it_is_handed_on(exported, tmp_path):
+    model = load(exported["pt2"].path)
+    with pytest.raises(ConfigError, match=r"one file that holds everything; copy it"):
+        model.save_pretrained(tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize("card", ["{}", "[1]", "null", '"x"', '{"schema": 3, "canvas": [1], "channels": "3"}'])
+def test_metadata_that_are_no_card_are_one_sentence(exported, tmp_path, card, capsys):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported["onnx"].path)
+    next(item for item in model.metadata_props if item.key == "snellen.json").value = card
+    onnx.save(model, tmp_path / "m.onnx")
+    with zipfile.ZipFile(exported["pt2"].path) as old, zipfile.ZipFile(tmp_path / "m.pt2", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, card if name.endswith("snellen.json") else old.read(name))
+    for file in (tmp_path / "m.onnx", tmp_path / "m.pt2"):
+        assert main(["predict", str(file), "x.png", "--out", str(tmp_path / "out.csv")]) == 1
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert f"{file} holds metadata that snellen cannot use" in line
+        assert "export the run again" in line
 
 
 def test_a_pickle_inside_or_in_place_of_weights_is_never_read(run, exported, tmp_path):

@@ -1,9 +1,10 @@
 """`snellen predict`: order, resuming, broken files, boxes, locators, formats."""
 
 import csv
-import errno
 import json
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from snellen import api
 from snellen.cli import main
 from snellen.config import ConfigError, from_dict
 from snellen.geometry import Box
-from snellen.inference import journal, load, outputs
+from snellen.images import ImageError
+from snellen.inference import load
 from snellen.inference.box_table import BoxTable
 from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
@@ -120,77 +122,23 @@ def test_a_picture_over_the_limit_is_skipped_by_its_header(run, pictures, tmp_pa
     assert all("over the limit of 3,200" in s and "max_pixels" in s for s in done.skipped)
 
 
-# --- stopping and going on
-
-
-def test_an_interrupted_call_goes_on_to_the_same_table(run, pictures, tmp_path, monkeypatch):
-    api.predict(run, [pictures], tmp_path / "whole.csv", draw=tmp_path / "drawn")
-    calls, append = [], journal.Journal.append
-
-    def stop_at_five(self, values):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(values["file"])
-        append(self, values)
-
-    out = tmp_path / "parts.csv"
-    with monkeypatch.context() as patch:
-        patch.setattr(journal.Journal, "append", stop_at_five)
-        with pytest.raises(KeyboardInterrupt):
-            api.predict(run, [pictures], out, batch_size=2, draw=tmp_path / "drawn2")
-    assert not out.exists()
-    part = tmp_path / "parts.csv.part"
-    with part.open("ab") as file:  # as a power cut leaves it
-        file.write(b'{"file":"half')
-    with pytest.raises(
-        ConfigError, match=r"parts\.csv\.part holds the progress of another model or other settings.*--restart"
-    ):
-        api.predict(run, [pictures], out)
-    done = api.predict(run, [pictures], out, draw=tmp_path / "drawn2")
-    assert done.resumed == 5
-    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert not part.exists()
-    names = [p.name for p in sorted((tmp_path / "drawn").iterdir())]
-    assert [p.name for p in sorted((tmp_path / "drawn2").iterdir())] == names
-    assert len(names) == 10
-
-
-def test_an_output_is_replaced_only_where_asked(run, pictures, tmp_path):
-    out = tmp_path / "out.csv"
-    out.write_text("mine")
-    with pytest.raises(ConfigError, match=r"out\.csv exists; pass --overwrite"):
-        api.predict(run, [pictures], out)
-    assert out.read_text() == "mine"
-    assert api.predict(run, [pictures], out, overwrite=True).answered == 10
-
-
-def test_a_full_disk_leaves_no_half_table(run, pictures, tmp_path, monkeypatch, capsys):
-    real = os.fsync
-    monkeypatch.setattr(
-        outputs.os, "fsync", lambda f: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
-    )
-    out = tmp_path / "out.csv"
-    assert main(["predict", str(run), str(pictures), "--out", str(out)]) == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "No space left on device" in said
-    assert not out.exists()
-    assert not list(tmp_path.glob(".*.tmp"))
-    monkeypatch.setattr(outputs.os, "fsync", real)
-    assert main(["predict", str(run), str(pictures), "--out", str(out)]) == 0
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(run, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("snellen.inference.command.find_points", None)  # must not be reached
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot be written.*choose another --out"):
-        api.predict(run, [pictures], tmp_path / "file" / "out.csv")
-    if os.geteuid():  # root may write everywhere
-        shut = tmp_path / "shut"
-        shut.mkdir(mode=0o500)
-        with pytest.raises(ConfigError, match=r"cannot be written.*choose another --out"):
-            api.predict(run, [pictures], shut / "out.csv")
-    with pytest.raises(ConfigError, match="is a folder"):
-        api.predict(run, [pictures], tmp_path)
+def test_a_file_whose_name_is_not_utf_8_is_skipped_and_named(run, pictures, tmp_path, capsys):
+    odd = os.fsdecode(os.fsencode(pictures) + b"/latin\xe9.png")
+    try:
+        Path(odd).write_bytes(next(pictures.glob("*.png")).read_bytes())
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    for to in ("csv", "coco"):
+        out = tmp_path / f"out.{to}"
+        ask = ["predict", str(run), str(pictures), "--out", str(out), "--to", to, "--draw", str(tmp_path / to)]
+        assert main(ask) == 0
+        assert "latin\\xe9.png has a name that is not UTF-8" in capsys.readouterr().out
+        (row,) = rows(tmp_path / "out.skipped.csv")
+        assert row["file"] == f"{pictures}/latin\\xe9.png"
+        assert len(list((tmp_path / to).iterdir())) == 10
+    assert len(rows(tmp_path / "out.csv")) == 10
+    with pytest.raises(ImageError, match=r"not UTF-8.*rename the file"):
+        api.predict(run, [odd], tmp_path / "strict.csv", on_error="raise")
 
 
 # --- where to look
@@ -230,6 +178,21 @@ def test_tables_of_boxes_that_cannot_be_used(tmp_path, text, says):
     file.write_text(text)
     with pytest.raises(ConfigError, match=says):
         BoxTable(file)
+
+
+@pytest.mark.parametrize("header", ["file,left,top,right,bottom", "score,box_top,file,box_left,box_right,box_bottom"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_boxes_have_either_header_and_any_separator(tmp_path, header, separator):
+    cells = {"file": "a, b.png" if separator != "," else "a.png", "score": "0.5"}
+    edges = Box(1, 2, 30, 40.5)._asdict()
+    cells |= {prefix + name: str(value) for prefix in ("", "box_") for name, value in edges.items()}
+    file = tmp_path / "boxes.csv"
+    lines = [header.split(","), [cells[name] for name in header.split(",")]]
+    file.write_text("\n".join(separator.join(line) for line in lines))
+    assert BoxTable(file).of(Path(cells["file"])) == [Box(1, 2, 30, 40.5)]
+    if not header.startswith("score"):  # and without one
+        file.write_text(separator.join(lines[1]))
+        assert BoxTable(file).of(Path(cells["file"])) == [Box(1, 2, 30, 40.5)]
 
 
 def test_a_locator_finds_the_box_that_the_crop_model_was_trained_on(run, pictures):
@@ -297,6 +260,15 @@ def test_videos_are_predicted_frame_by_frame(run, tmp_path):
     assert "cannot be read as a video" in done.skipped[0]
 
 
+def test_one_command_says_how_to_install_what_reads_videos(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    assert main(["predict", str(run), str(tmp_path / "clip.mp4"), "--out", str(tmp_path / "out.csv")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("pip install") == 1
+    assert "pip install 'snellen[video]'" in said
+
+
 # --- other tasks
 
 
@@ -324,6 +296,18 @@ def test_classes_label_maps_and_their_tables(tmp_path):
         labels = np.array(Image.open(row["labels"]))
         np.testing.assert_array_equal(labels, load(segmenter).predict(row["file"])[0].labels)
         assert float(row["bright"]) == pytest.approx((labels == 2).mean(), abs=1e-4)
+    # The folder of the label maps is the table's name: not that of the pictures.
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for row in rows(done.out)[:2]:
+        Image.open(row["file"]).save(copies / f"{Path(row['file']).stem}.png")
+    before = [p.read_bytes() for p in sorted(copies.iterdir())]
+    with pytest.raises(ConfigError, match="--out would write over it"):
+        api.predict(segmenter, [copies], tmp_path / "copies.csv", overwrite=True)
+    assert [p.read_bytes() for p in sorted(copies.iterdir())] == before
+    done.out.unlink()
+    with pytest.raises(ConfigError, match="exists; pass --overwrite"):
+        api.predict(segmenter, [maps / "test"], tmp_path / "maps.csv")
 
 
 def test_a_written_table_can_be_read_as_annotations(run, pictures, tmp_path):

@@ -1,5 +1,6 @@
 """`snellen predict --to FORMAT`: what our writers write of a model's answers, our readers read."""
 
+import errno
 import json
 import resource
 import shutil
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from snellen.cli import main
+from snellen.config.writing import whole_file
 from snellen.inference import command
 from snellen.inference.point_finder import PointFinder
 from snellen.inference.stream import Request, find_points
@@ -191,6 +193,23 @@ def test_frames_of_a_video_have_names_of_their_own(pictures, tmp_path, monkeypat
         assert len([f for f in (tmp_path / name).rglob("*clip.mp4#*") if f.is_file()]) == 3
 
 
+def test_frames_of_a_video_are_drawn_and_replaced_only_where_asked(pictures, tmp_path, monkeypatch, capsys):
+    frames = [(f"clip.mp4#{i}", np.full((20, 30, 3), 90, np.uint8)) for i in range(3)]
+    monkeypatch.setattr(command, "frames", lambda source, every: iter(frames))
+    drawn = tmp_path / "drawn"
+    ask = ["predict", "stub", "clip.mp4", str(pictures), "--draw", str(drawn), "--out", str(tmp_path / "x.csv")]
+    assert main(ask) == 0
+    names = ["a.png", "b.png", "c.jpg", *(f"clip-{i}.jpg" for i in range(3))]
+    assert sorted(p.name for p in drawn.iterdir()) == names
+    (tmp_path / "x.csv").unlink()
+    for name in names[:3]:
+        (drawn / name).unlink()
+    assert main(ask) == 1
+    assert "clip-0.jpg exists; pass --overwrite" in capsys.readouterr().err
+    assert main([*ask, "--overwrite"]) == 0
+    assert sorted(p.name for p in drawn.iterdir()) == names
+
+
 # --- outputs whole or not at all
 
 
@@ -208,6 +227,44 @@ def test_a_full_disk_keeps_the_output_of_before_and_names_the_file(pictures, tmp
     assert main([*ask, "--overwrite"]) == 0
     assert out.read_text() != "of before"
     assert {p.name for p in tmp_path.iterdir()} == {"pictures", "found.x"}
+
+
+def test_a_full_disk_leaves_no_progress_file_that_holds_nothing(pictures, tmp_path, capsys):
+    with full_disk(0):
+        assert main(["predict", "stub", str(pictures), "--out", str(tmp_path / "x.csv")]) == 1
+    assert f"{tmp_path / 'x.csv'} cannot be written" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_a_full_disk_leaves_no_half_drawing_and_names_it(pictures, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
+    Image.fromarray(noise).save(pictures / "b.png")  # the second, which is larger than what is left
+    ask = ["predict", "stub", str(pictures), "--out", str(tmp_path / "x.csv"), "--draw", str(tmp_path / "drawn")]
+    with full_disk(20_000):
+        assert main(ask) == 1
+    (line,) = [s for s in capsys.readouterr().err.splitlines() if s.startswith("snellen:")]
+    assert str(tmp_path / "drawn" / "b.png") in line
+    assert [p.name for p in (tmp_path / "drawn").iterdir()] == ["a.png"]
+    assert main(ask) == 0
+    assert len(list((tmp_path / "drawn").iterdir())) == 3
+
+
+def test_an_error_names_the_file_as_the_user_knows_it(tmp_path):
+    """Root may write everywhere: a folder that is shut is played by an error."""
+    name = tmp_path / ("ä" * 120 + ".png")
+
+    def shut():
+        with whole_file(name) as temporary:
+            temporary.write_bytes(b"x")
+            raise PermissionError(errno.EACCES, "Permission denied", str(temporary))
+
+    with pytest.raises(PermissionError, match="Permission denied") as error:
+        shut()
+    assert error.value.filename == str(name)
+    assert not list(tmp_path.iterdir())
+    with whole_file(name) as temporary:
+        temporary.write_bytes(b"x")
+    assert name.read_bytes() == b"x"
 
 
 def test_a_call_that_answered_nothing_leaves_no_progress_behind(pictures, tmp_path, capsys):

@@ -196,7 +196,9 @@ def test_scenes_are_seen_whole_or_by_their_box(tmp_path):
     picture = np.zeros((128, 128), np.uint8)
     with pytest.raises(ValueError, match="this model needs boxes"):
         model.predict(picture)
-    assert model.predict(picture, boxes=[Box(10, 10, 60, 40)])[0].pitch is not None
+    answer = model.predict(picture, boxes=[Box(10, 10, 60, 40)])[0]
+    assert answer.pitch is not None
+    assert model.predict(picture, boxes=np.array([[10, 10, 60, 40]]))[0].pitch == answer.pitch  # plain numbers too
 
 
 def test_what_does_not_go_together_is_refused(tmp_path):

@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     except ImportError as error:
-        print(f"snellen: {error}; install the tool's packages with: pip install 'snellen[train]'", file=sys.stderr)
+        # Ours say themselves what to install.
+        more = "" if "pip install" in str(error) else "; install the tool's packages with: pip install 'snellen[train]'"
+        print(f"snellen: {error}{more}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("snellen: interrupted", file=sys.stderr)

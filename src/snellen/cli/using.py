@@ -80,7 +80,7 @@ def add_verbs(verbs: Any) -> None:
     predict.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     predict.add_argument("--on-error", choices=("raise", "skip"), default="skip", help="what a broken file does")
     predict.add_argument("--restart", action="store_true", help="throw an interrupted call's progress away")
-    predict.add_argument("--overwrite", action="store_true", help="replace --out")
+    predict.add_argument("--overwrite", action="store_true", help="replace --out and the drawings of an earlier call")
     predict.add_argument("--json", action="store_true", help="print one JSON object about what was done")
 
     export = verbs.add_parser(

@@ -1,7 +1,6 @@
 """Points drawn into their picture."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from snellen.images import PictureReader
 from snellen.inference.pictures import image_tensor
 from snellen.keypoints import Schema
 
-__all__ = ["annotate", "drawing_name"]
+__all__ = ["annotate"]
 
 # Okabe and Ito's colour-blind-safe hues, as in the report.
 _LINE, _SURE, _UNSURE = "#0072b2", "#009e73", "#d55e00"
@@ -55,23 +54,3 @@ def annotate(
                 # Corner (0, 0) is Pillow's convention for shapes too, but for the last row and column, which it includes.
                 draw.ellipse((x - r, y - r, x + r - 1, y + r - 1), fill=_SURE if score >= 0.5 else _UNSURE)
     return drawn
-
-
-def drawing_name(name: str, taken: set[str], ending: str = "") -> str:
-    """A file name for the drawing of `name`, like no other of `taken`, to which it is added; JPEG where the picture is.
-
-    >>> taken = set()
-    >>> drawing_name("a/wing.tif", taken), drawing_name("b/wing.tif", taken)
-    ('wing.png', 'wing-2.png')
-    """
-    path = Path(name.partition("#")[0])
-    frame = name.partition("#")[2]
-    stem = f"{path.stem}-{frame}" if frame else path.stem
-    if not ending:
-        ending = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") or frame else ".png"
-    found, count = f"{stem}{ending}", 1
-    while found in taken:
-        count += 1
-        found = f"{stem}-{count}{ending}"
-    taken.add(found)
-    return found

@@ -1,20 +1,23 @@
 """Boxes for prediction from a CSV: `file, left, top, right, bottom`, a row an object.
 
 The four numbers are edges in pixels, 0 and the picture's width being its borders, as detectors write them. A first row that
-holds no number is a header, which may name further columns. The second row of a file is its second object, called `FILE#2`.
+holds no number is a header, which may name further columns; `box_left, box_top, box_right, box_bottom` are the same, as in the
+boxes of training. The separator is a comma, a semicolon or a tab. The second row of a file is its second object, `FILE#2`.
 Files are matched by the path as given, by the path relative to the CSV's folder, and by the name alone where that is unique.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from snellen.config import ConfigError
 from snellen.geometry import Box
+from snellen.keypoints.formats import AnnotationError
+from snellen.keypoints.formats.table import BOX_COLUMNS, rows_of
 
 __all__ = ["BoxTable"]
 
 _COLUMNS = ("file", "left", "top", "right", "bottom")
+_ALSO = ("file", *BOX_COLUMNS)
 
 
 class BoxTable:
@@ -32,13 +35,12 @@ class BoxTable:
         if not self.path.is_file():
             raise ConfigError(f"{self.path} does not exist; give a CSV with rows of {', '.join(_COLUMNS)}")
         try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                rows = [(i, row) for i, row in enumerate(csv.reader(file), start=1) if any(c.strip() for c in row)]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(f"{self.path} is not a CSV file ({error}); save it as UTF-8 CSV") from None
+            rows = rows_of(self.path, f"a CSV with rows of {', '.join(_COLUMNS)}")
+        except AnnotationError as error:
+            raise ConfigError(str(error)) from None
         if not rows:
             raise ConfigError(f"{self.path} is empty; a row is {', '.join(_COLUMNS)}")
-        places = self._places([cell.strip().lower() for cell in rows[0][1]])
+        places = self._places([cell.lower() for cell in rows[0][1]])
         self._boxes: dict[str, list[Box]] = {}
         for number, row in rows if places is None else rows[1:]:
             name, box = self._row(number, row, places or list(range(5)))
@@ -56,6 +58,8 @@ class BoxTable:
         """Which columns are file, left, top, right and bottom; None where the first row is no header."""
         if any(_number(cell) is not None for cell in first[1:]):
             return None
+        if set(_ALSO) <= set(first):
+            return [first.index(name) for name in _ALSO]
         missing = [name for name in _COLUMNS if name not in first]
         if missing:
             raise ConfigError(f"{self.path}: the header has no column {missing[0]!r}; it needs {', '.join(_COLUMNS)}")
@@ -64,7 +68,7 @@ class BoxTable:
     def _row(self, number: int, row: list[str], places: list[int]) -> tuple[str, Box]:
         if len(row) <= max(places):
             raise ConfigError(f"{self.path}, row {number}: {len(row)} columns; a row is {', '.join(_COLUMNS)}")
-        cells = [row[place].strip() for place in places]
+        cells = [row[place] for place in places]
         values = [_number(cell) for cell in cells[1:]]
         numbers = [value for value in values if value is not None]
         if len(numbers) < 4:

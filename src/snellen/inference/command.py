@@ -1,7 +1,7 @@
 """`snellen predict`: a model over files, into a table, annotation formats and drawings."""
 
-import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,8 +12,10 @@ from snellen.config import ConfigError
 from snellen.config.writing import writing
 from snellen.geometry import Box
 from snellen.images import MAX_PIXELS, ImageError
-from snellen.inference.annotate import annotate, drawing_name
+from snellen.inference.annotate import annotate
 from snellen.inference.box_table import BoxTable
+from snellen.inference.drawings import Drawings
+from snellen.inference.enlarger import Enlarger
 from snellen.inference.gazer import Gazer
 from snellen.inference.journal import Journal
 from snellen.inference.loading import Loaded, joint_weight, load, load_finder, load_joint
@@ -21,6 +23,8 @@ from snellen.inference.localiser import Localiser
 from snellen.inference.other_tasks import answer_files
 from snellen.inference.outputs import TABLES, entry, refuse_unwritable, write_labels, write_points_table, write_rows
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.same_call import files_fingerprint, model_fingerprint, sources_fingerprint
+from snellen.inference.segmenter import Segmenter
 from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
 
@@ -50,7 +54,7 @@ class Options:
         device: where the model runs.
         on_error: "skip" leaves out and counts what cannot be read, "raise" stops.
         restart: throw away the progress of an earlier, interrupted call.
-        overwrite: replace the output of an earlier call.
+        overwrite: replace the output and the drawings of an earlier call; pictures that are read are never replaced.
     """
 
     to: str = "csv"
@@ -133,33 +137,40 @@ def predict_files(
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
     sources = expand(files)
     model = _load(run, chosen)
-    task = {"model": _fingerprint(Path(run)), "task": model.card.get("task", "keypoints")}
-    if chosen.denoiser:
-        judge = _fingerprint(chosen.denoiser)
-        task |= {"denoiser": judge, "weight": joint_weight(chosen.denoiser, chosen.denoiser_weight)}
-    task |= {name: str(getattr(chosen, name)) for name in ("boxes", "locator", "flip", "every", "draw")}
+    task = _task(run, model, sources, chosen)
     if isinstance(model, PointFinder):
-        refuse_unwritable(chosen.to, model.schema, [f"{s.name}#0" if s.video else s.name for s in sources])
+        refuse_unwritable(chosen.to, model.schema, _written_names(sources))
         _set_flip(model, chosen.flip)
         model.reader = replace(model.reader, max_pixels=chosen.max_pixels)
+        drawings = Drawings(chosen.draw, sources) if chosen.draw else None
+        if drawings:
+            drawings.refuse_sources()
         with Journal(out, task, restart=chosen.restart) as journal:
-            done = _done(journal)
-            seconds = _append(journal, _points_of(model, sources, chosen, done), done)
+            if drawings and not (chosen.overwrite or journal.resumed):
+                drawings.refuse_existing()
+            done, begun = _done(journal)
+            seconds = _append(journal, _points_of(model, sources, chosen, done, begun, drawings), done)
             notes = _write_points(out, journal, model, chosen)
-            return _finish(out, journal, len(done), seconds, notes)
+            return _finish(out, journal, len(done), seconds, notes, chosen)
     _refuse_keypoint_options(chosen, model)
     _refuse_gaze_of_parts(model)
     if not out.suffix:  # pictures go to a folder of the table's name
         raise ConfigError(
             f"{out} would be the table and the folder of its pictures; give --out an ending: {out.name}.csv"
         )
+    drawings = None
+    if isinstance(model, (Segmenter, Enlarger)):
+        drawings = Drawings(out.with_suffix(""), sources, ".png", "--out")
+        drawings.refuse_sources()
     with Journal(out, task, restart=chosen.restart) as journal:
-        done = _done(journal)
-        answers = answer_files(model, _pictures(sources, chosen), out, done=done, on_error=chosen.on_error)
+        if drawings and not (chosen.overwrite or journal.resumed):
+            drawings.refuse_existing()
+        done, _ = _done(journal)
+        answers = answer_files(model, _pictures(sources, chosen), drawings, done=done, on_error=chosen.on_error)
         seconds = _append(journal, answers, done)
         header = next((list(a["row"]) for a in journal.answers() if "row" in a), ["file"])
         write_rows(out, header, ([a["row"].get(h, "") for h in header] for a in journal.answers() if "row" in a))
-        return _finish(out, journal, len(done), seconds, [])
+        return _finish(out, journal, len(done), seconds, [], chosen)
 
 
 def _load(run: str | Path, chosen: Options) -> Loaded:
@@ -169,13 +180,24 @@ def _load(run: str | Path, chosen: Options) -> Loaded:
     return load_joint(run, chosen.denoiser, weight=weight, device=chosen.device)
 
 
-def _fingerprint(run: Path) -> str:
-    """Changes with the weights: a resumed file must not hold answers of two models."""
-    weights = run / "model.safetensors" if run.is_dir() else run
-    if not weights.is_file():
-        return str(run)
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def _written_names(sources: Iterable[Source]) -> list[str]:
+    return [f"{s.name}#0" if s.video else s.name for s in sources if not s.error]
+
+
+def _task(run: str | Path, model: Loaded, sources: Sequence[Source], chosen: Options) -> dict[str, Any]:
+    """All that answers depend on: a file must not hold those of two models, of other pictures or of other boxes."""
+    task: dict[str, Any] = {"task": model.card.get("task", "keypoints"), "model": model_fingerprint(run)}
+    task |= {"files": sources_fingerprint(sources), "every": chosen.every, "max-pixels": chosen.max_pixels}
+    for name in ("locator", "denoiser"):
+        given = getattr(chosen, name)
+        task[name] = model_fingerprint(given) if given else None
+    task["denoiser-weight"] = joint_weight(chosen.denoiser, chosen.denoiser_weight)
+    # What is no file is refused where it is read.
+    task["boxes"] = files_fingerprint([chosen.boxes]) if chosen.boxes and chosen.boxes.is_file() else None
+    task |= {"flip": chosen.flip, "draw": os.path.abspath(chosen.draw) if chosen.draw else None}
+    # Of a table it is asked at the end.
+    task["min-confidence"] = chosen.min_confidence if chosen.draw else None
+    return task
 
 
 def _set_flip(model: PointFinder, flip: bool | None) -> None:
@@ -205,9 +227,18 @@ def _refuse_gaze_of_parts(model: Loaded) -> None:
         )
 
 
-def _done(journal: Journal) -> dict[str, bool]:
-    """Names that are answered, and whether with an answer."""
-    return {answer["file"]: "error" not in answer for answer in journal.answers()}
+def _done(journal: Journal) -> tuple[dict[str, bool], list[dict[str, Any]]]:
+    """Names that are answered, and whether with an answer; the answers for the last picture, which may have more objects."""
+    done, last = dict[str, bool](), list[dict[str, Any]]()
+    for answer in journal.answers():
+        done[answer["file"]] = "error" not in answer
+        last = [*(last if last and _picture(last[0]) == _picture(answer) else []), answer]
+    return done, last
+
+
+def _picture(answer: dict[str, Any]) -> str:
+    """The picture that an answer is for, of which there may be several."""
+    return str(answer.get("picture", answer["file"]))
 
 
 def _append(journal: Journal, answers: Iterable[dict[str, Any]], done: dict[str, bool]) -> float:
@@ -229,7 +260,7 @@ def _append(journal: Journal, answers: Iterable[dict[str, Any]], done: dict[str,
     return time.monotonic() - begin
 
 
-def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: list[str]) -> Summary:
+def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: list[str], chosen: Options) -> Summary:
     skipped, answered = [], 0
     for answer in journal.answers():
         if "error" in answer:
@@ -239,6 +270,9 @@ def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: li
     beside = out.with_name(f"{out.stem}.skipped.csv")
     if skipped:
         write_rows(beside, ["file", "error"], map(list, skipped))
+    elif chosen.overwrite:  # of the call whose output is replaced
+        with writing(beside):
+            beside.unlink(missing_ok=True)
     journal.finish()
     return Summary(out, answered, [sentence for _, sentence in skipped], resumed, seconds, notes)
 
@@ -247,32 +281,37 @@ def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: li
 
 
 def _points_of(
-    model: PointFinder, sources: Sequence[Source], chosen: Options, done: dict[str, bool]
+    model: PointFinder,
+    sources: Sequence[Source],
+    chosen: Options,
+    done: dict[str, bool],
+    begun: list[dict[str, Any]],
+    drawings: Drawings | None,
 ) -> Iterator[dict[str, Any]]:
+    """Answers for all but what is `done`; `begun` are those of a picture whose other objects are still to be answered."""
     locator = load_finder(chosen.locator, chosen.device) if chosen.locator else None
     if locator is not None:
         locator.reader = replace(locator.reader, max_pixels=chosen.max_pixels)
     table = BoxTable(chosen.boxes) if chosen.boxes else None
     if locator is None and table is None:
         model.warn_of_whole_images()
-    taken: set[str] = set()
-    asked: dict[str, tuple[str, str, Any]] = {}  # of what is on its way alone
+    if drawings:
+        drawings.folder.mkdir(parents=True, exist_ok=True)
+    asked: dict[str, tuple[str, Path | None, Any]] = {}  # of what is on its way alone
 
     def requests() -> Iterator[Request]:
         for name, picture in _pictures(sources, chosen):
             boxes: Sequence[Box | None] = table.of(Path(name)) if table else [None]
+            missing = ImageError(f"{name} has no box in {chosen.boxes}; add a row, or leave the file out")
+            shown: Any = missing if table and not boxes else picture
+            file = drawings.path(name) if drawings else None
             for number, box in enumerate(boxes or [None], start=1):
                 own = name if number == 1 else f"{name}#{number}"
-                drawing = drawing_name(own, taken) if chosen.draw else ""
-                if own in done:
-                    continue
-                missing = ImageError(f"{name} has no box in {chosen.boxes}; add a row, or leave the file out")
-                shown: Any = missing if table and not boxes else picture
-                asked[own] = (name, drawing, shown)
-                yield Request(own, shown, box)
+                if own not in done:
+                    # A picture is drawn once, with its last object.
+                    asked[own] = (name, file if number == max(1, len(boxes)) else None, shown)
+                    yield Request(own, shown, box)
 
-    if chosen.draw:
-        chosen.draw.mkdir(parents=True, exist_ok=True)
     for found in find_points(
         model,
         requests(),
@@ -281,20 +320,20 @@ def _points_of(
         workers=chosen.workers or None,
         on_error=chosen.on_error,
     ):
-        name, drawing, picture = asked.pop(found.name)
+        name, file, picture = asked.pop(found.name)
         answer = entry(found) | ({"picture": name} if name != found.name else {})
-        if chosen.draw and found.keypoints is not None:
-            drawn = annotate(picture, [answer], model.schema, chosen.min_confidence, model.reader)
-            with writing(chosen.draw / drawing):
-                drawn.save(chosen.draw / drawing)
+        begun = [*(begun if begun and _picture(begun[0]) == name else []), answer]
+        objects = [a for a in begun if "error" not in a]
+        if drawings and file and objects:
+            drawings.save(annotate(picture, objects, model.schema, chosen.min_confidence, model.reader), file)
         yield answer
 
 
 def _pictures(sources: Iterable[Source], chosen: Options) -> Iterator[tuple[str, Any]]:
     """Every picture with its name: files as paths, videos frame by frame; one that cannot be opened as its error."""
     for source in sources:
-        if not source.video:
-            yield source.name, source.path
+        if source.error or not source.video:
+            yield source.name, ImageError(source.error) if source.error else source.path
             continue
         try:
             yield from frames(source, chosen.every)

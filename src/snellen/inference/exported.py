@@ -16,6 +16,7 @@ from torch import Tensor
 
 from snellen.config import ConfigError
 from snellen.inference.point_finder import PointFinder
+from snellen.inference.shareable import Shareable
 from snellen.keypoints.codecs import Decoded
 
 __all__ = ["CARD_KEY", "ExportedFinder", "OnnxFinder", "ProgramFinder", "load_exported"]
@@ -24,17 +25,30 @@ __all__ = ["CARD_KEY", "ExportedFinder", "OnnxFinder", "ProgramFinder", "load_ex
 CARD_KEY = "snellen.json"
 
 
-class ExportedFinder(PointFinder):
+class ExportedFinder(PointFinder, Shareable):
     """An exported model; its `flip` and `decoder` are part of the graph and cannot be changed.
+
+    It is one file that holds everything, so `save_pretrained` and `push_to_hub` refuse it with what to do instead.
 
     Args:
         path: the file.
         card: its metadata.
+
+    Raises:
+        ConfigError: where the metadata are no card of a keypoint model.
     """
 
     def __init__(self, path: Path, card: dict[str, Any]) -> None:
-        super().__init__(card)
-        self.path = path
+        try:
+            super().__init__(card)
+            self.path = path
+            if self.channels not in (1, 3) or min(self.canvas) < 1 or not self.radius > 0:
+                raise ValueError("a canvas, channels or radius that cannot be")
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise ConfigError(
+                f"{path} holds metadata that snellen cannot use ({reason}); export the run again: snellen export RUN"
+            ) from None
 
     @property
     def radius(self) -> float:
@@ -118,7 +132,11 @@ class ProgramFinder(ExportedFinder):
             raise ConfigError(
                 f"{path} is a program without snellen's metadata; make it with: snellen export RUN --format pt2"
             )
-        super().__init__(path, json.loads(extra[CARD_KEY]))
+        try:
+            card = json.loads(extra[CARD_KEY])
+        except ValueError:
+            card = None  # refused as no card
+        super().__init__(path, card)
         self.device = torch.device(device or "cpu")
         if self.device.type != "cpu":
             from torch.export.passes import move_to_device_pass

@@ -15,7 +15,7 @@ from snellen.data.gaze import Eye, GazeDataset, GazeEntry, GazeParts, GazeSample
 from snellen.data.gaze_angles import Answer, direction, mirrored
 from snellen.data.gaze_canvas import GazeBatch, GazeCanvas, GazePartsBatch, GazePartsCanvas
 from snellen.geometry import Box
-from snellen.inference.pictures import Picture, as_list, image_tensor
+from snellen.inference.pictures import Picture, as_box, as_list, image_tensor
 from snellen.inference.shareable import Shareable
 from snellen.models.gaze_nets import GazeNet
 
@@ -131,7 +131,8 @@ class Gazer(Shareable):
             GazeSample(
                 picture,
                 GazeEntry(str(i), (0.0, 0.0), "", eye=eyes[i] if eyes else "both", parts=parts[i] if parts else None),
-                boxes[i] if boxes else Box(0.0, 0.0, float(picture.shape[-1]), float(picture.shape[-2])),
+                (as_box(boxes[i], i) if boxes is not None else None)
+                or Box(0.0, 0.0, float(picture.shape[-1]), float(picture.shape[-2])),
                 str(i),
             )
             for i, picture in enumerate(pictures)

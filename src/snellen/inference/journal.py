@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ class Journal:
         task: what is being done, JSON-able; progress of another task is refused.
         restart: throw earlier progress away.
 
+    Attributes:
+        resumed: whether there is an earlier call's progress to go on with.
+
     Raises:
         ConfigError: where earlier progress is of another task, or the folder cannot be written to.
     """
@@ -35,7 +39,7 @@ class Journal:
     def __init__(self, out: Path, task: dict[str, Any], *, restart: bool = False) -> None:
         self.out, self.path = out, out.with_name(out.name + ".part")
         self._synced = time.monotonic()
-        self._answered = False
+        self._answered = self.resumed = False
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             if restart:
@@ -43,10 +47,19 @@ class Journal:
             self._resume(task)
             self._file = self.path.open("ab")
             if not self._file.tell():
-                self._append(task)
-                self.sync()
+                self._begin(task)
         except OSError as error:
             raise ConfigError(f"{out} cannot be written ({error.strerror or error}); choose another --out") from None
+
+    def _begin(self, task: dict[str, Any]) -> None:
+        try:
+            self._append(task)
+            self.sync()
+        except OSError:
+            with suppress(OSError):  # what could not be written is tried again
+                self._file.close()
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _resume(self, task: dict[str, Any]) -> None:
         """Cut off a last line that was not finished, and check that the first one is this task's."""
@@ -57,14 +70,20 @@ class Journal:
             for number, line in enumerate(file):
                 if not line.endswith(b"\n"):
                     break
-                if number == 0 and _parse(line) != json.loads(json.dumps(task)):
-                    raise ConfigError(
-                        f"{self.path} holds the progress of another model or other settings; pass --restart to throw it away, "
-                        "or choose another --out"
-                    )
+                if number == 0:
+                    self._refuse_other(_parse(line), json.loads(json.dumps(task)))
                 whole += len(line)
+                self.resumed = True
                 self._answered = number > 0
         os.truncate(self.path, whole)
+
+    def _refuse_other(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if differ:
+            raise ConfigError(
+                f"{self.path} holds the progress of another model or other settings ({', '.join(differ)}); pass --restart to "
+                "throw it away, or choose another --out"
+            )
 
     def __enter__(self) -> "Journal":
         return self

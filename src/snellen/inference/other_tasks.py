@@ -1,15 +1,13 @@
 """`snellen predict` for classes, label maps, gaze and enlarged pictures."""
 
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from snellen.config.writing import writing
-from snellen.inference.annotate import drawing_name
 from snellen.inference.classifier import Classifier
+from snellen.inference.drawings import Drawings
 from snellen.inference.enlarger import Enlarger
 from snellen.inference.gazer import Gazer
 from snellen.inference.loading import Loaded
@@ -24,7 +22,7 @@ _TOP = 5
 def answer_files(
     model: Loaded,
     pictures: Iterable[tuple[str, Any]],
-    out: Path,
+    drawings: Drawings | None,
     *,
     done: Collection[str] = (),
     on_error: Literal["raise", "skip"] = "skip",
@@ -38,55 +36,51 @@ def answer_files(
     Args:
         model: a classifier, segmenter, gazer or enlarger.
         pictures: names and what `model.predict` takes, or an error in its place.
-        out: the table; pictures go into `out` without its ending.
+        drawings: where label maps and enlarged pictures go; for models of these.
         done: names that are left out, since they are answered.
         on_error: "skip" answers what cannot be read with a sentence.
 
     Raises:
         ImageError: for a picture that cannot be read, where `on_error` is "raise".
     """
-    folder, taken = out.with_suffix(""), set[str]()
     for name, picture in pictures:
-        target = folder / drawing_name(name, taken, ".png")
+        target = drawings.path(name) if drawings else None
         if name in done:
             continue
         try:
             if isinstance(picture, Exception):
                 raise picture
-            row = _row(model, picture, target)
+            row, drawn = _row(model, picture)
         except ValueError as error:
             if on_error == "raise":
                 raise
             yield {"file": name, "error": " ".join(str(error).split())}
         else:
+            if drawings and target and drawn:
+                drawings.save(drawn, target)
+                row = {"labels" if isinstance(model, Segmenter) else "picture": str(target), **row}
             yield {"file": name, "row": {"file": name, **row}}
 
 
-def _row(model: Loaded, picture: Any, target: Path) -> dict[str, Any]:
+def _row(model: Loaded, picture: Any) -> tuple[dict[str, Any], Image.Image | None]:
+    """The columns of a picture's row, and the picture that goes beside the table."""
     if isinstance(model, Classifier):
         found = model.predict(picture)[0]
         best = np.argsort(-found.probabilities, kind="stable")[:_TOP]
         row: dict[str, Any] = {}
         for place, label in enumerate(best, start=1):
             row |= {f"class{place}": model.classes[label], f"probability{place}": f"{found.probabilities[label]:.4f}"}
-        return row
+        return row, None
     if isinstance(model, Gazer):
         told = model.predict(picture)[0]
         if told.point is not None:
-            return {"x_cm": f"{told.point[0]:.3f}", "y_cm": f"{told.point[1]:.3f}"}
-        return {"pitch": f"{told.pitch:.2f}", "yaw": f"{told.yaw:.2f}"}
+            return {"x_cm": f"{told.point[0]:.3f}", "y_cm": f"{told.point[1]:.3f}"}, None
+        return {"pitch": f"{told.pitch:.2f}", "yaw": f"{told.yaw:.2f}"}, None
     if isinstance(model, Segmenter):
         labels = model.predict(picture)[0].labels.numpy()
-        _save(Image.fromarray(labels.astype(np.uint8)), target)
         shares = np.bincount(labels.ravel(), minlength=len(model.classes)) / labels.size
-        return {"labels": str(target), **{n: f"{s:.4f}" for n, s in zip(model.classes, shares, strict=True)}}
+        row = {n: f"{s:.4f}" for n, s in zip(model.classes, shares, strict=True)}
+        return row, Image.fromarray(labels.astype(np.uint8))
     assert isinstance(model, Enlarger)
     pixels = model.predict(picture)[0].permute(1, 2, 0).numpy()
-    _save(Image.fromarray(pixels[..., 0] if model.channels == 1 else pixels), target)
-    return {"picture": str(target)}
-
-
-def _save(image: Image.Image, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with writing(target):
-        image.save(target)
+    return {}, Image.fromarray(pixels[..., 0] if model.channels == 1 else pixels)

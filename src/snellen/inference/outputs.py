@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from snellen.config import ConfigError, nearest
-from snellen.config.writing import writing
+from snellen.config.writing import whole_file, writing
 from snellen.geometry import Box
 from snellen.inference.stream import Found
 from snellen.keypoints import Keypoints, Schema
@@ -118,9 +118,9 @@ def write_labels(
     names, notes = _names(list(pictures), kind)
     images = tuple(LabelledImage(n, tuple(pictures[f]), sizes[f]) for f, n in zip(pictures, names, strict=True))
     target = out.with_name(f".{out.name}.{os.getpid()}.new") if out.exists() else out
-    lost = write_points(PointLabels(schema, images, Path(), out), target, kind)
-    if target != out:
-        with writing(out):
+    with writing(out):
+        lost = write_points(PointLabels(schema, images, Path(), out), target, kind)
+        if target != out:
             os.replace(target, out)
     return [*notes, *lost]
 
@@ -180,14 +180,8 @@ def _row(cells: Iterable[Any]) -> str:
 
 
 def _write(out: Path, lines: Iterable[str]) -> None:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    with writing(out):
-        try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                for line in lines:
-                    file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with whole_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for line in lines:
+            file.write(line)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """The images that models are asked about, in whatever form they come."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,29 @@ from PIL import Image
 from torch import Tensor
 
 from snellen.data.views import to_channels
-from snellen.images import PictureReader, to_bytes
+from snellen.geometry import Box
+from snellen.images import PictureReader, to_bytes, upright
 
-__all__ = ["Picture", "as_list", "image_tensor"]
+__all__ = ["Picture", "as_box", "as_list", "image_tensor"]
 
-#: A path, a PIL image, an array (h, w) or (h, w, 3), or a tensor (c, h, w); arrays and tensors are uint8.
-Picture = str | Path | Image.Image | NDArray[Any] | Tensor
+#: A path, a file's bytes, a PIL image, an array (h, w) or (h, w, 3), or a tensor (c, h, w); arrays and tensors are uint8.
+Picture = str | Path | bytes | Image.Image | NDArray[Any] | Tensor
+
+_KINDS = "an image is a path, a file's bytes, a PIL image, a NumPy array or a tensor"
 
 
 def as_list(images: Picture | Sequence[Picture]) -> list[Picture]:
-    """One image or many, as a list."""
-    return [images] if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor) else list(images)
+    """One image or many, as a list.
+
+    Raises:
+        ValueError: for what is neither an image nor several.
+    """
+    if isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Tensor):
+        return [images]
+    try:
+        return list(images)
+    except TypeError:
+        raise ValueError(f"{_KINDS}, or a list of these, not {type(images).__name__}") from None
 
 
 def image_tensor(
@@ -30,7 +43,7 @@ def image_tensor(
     channels: int,
     reader: PictureReader = PictureReader(),  # noqa: B008  # frozen
 ) -> UInt8[Tensor, "c h w"]:
-    """An image as a tensor.
+    """An image as a tensor, turned upright where its EXIF data say how.
 
     Args:
         picture: the image.
@@ -40,13 +53,17 @@ def image_tensor(
     Raises:
         ValueError: for other shapes and types; ImageError for files that cannot be read.
     """
-    if isinstance(picture, (str, Path)):
+    if isinstance(picture, (str, Path, bytes)):
         return reader.image(picture, channels=channels)
     if isinstance(picture, Image.Image):
-        return torch.from_numpy(to_bytes(picture, channels, reader.grey_range))
+        # Upright, as the same file is by its path.
+        return torch.from_numpy(to_bytes(upright(picture, "a PIL image"), channels, reader.grey_range))
     if isinstance(picture, np.ndarray):
         picture = torch.from_numpy(np.ascontiguousarray(picture))
-        picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+        if picture.ndim in (2, 3):
+            picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+    if not isinstance(picture, Tensor):
+        raise ValueError(f"{_KINDS}, not {type(picture).__name__}")
     if picture.ndim != 3 or picture.shape[0] not in (1, 3):
         raise ValueError(
             f"an image is (c, h, w) with 1 or 3 channels (arrays: (h, w) or (h, w, 3)), not {tuple(picture.shape)}"
@@ -59,3 +76,29 @@ def image_tensor(
     if not picture.numel():
         raise ValueError(f"an image of {picture.shape[-1]}x{picture.shape[-2]} has no pixels; leave it out")
     return to_channels(picture, channels)
+
+
+def as_box(values: Sequence[float] | None, number: int) -> Box | None:
+    """Four numbers as a box: also a plain tuple, or the row of an array; None, the whole image, stays.
+
+    Args:
+        values: left, top, right, bottom.
+        number: of the image, for messages.
+
+    Raises:
+        ValueError: for what is no box.
+
+    >>> as_box((1, 2, 3, 4), 0)
+    Box(left=1.0, top=2.0, right=3.0, bottom=4.0)
+    """
+    if values is None:
+        return None
+    try:
+        left, top, right, bottom = (float(v) for v in values)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"box {number} is {values!r}; a box is four numbers: left, top, right, bottom, in pixels of the image"
+        ) from None
+    if not (math.isfinite(left + top + right + bottom) and left < right and top < bottom):
+        raise ValueError(f"box {number}, {values!r}, is empty; right must exceed left and bottom must exceed top")
+    return Box(left, top, right, bottom)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snellen.geometry import Box
 from snellen.images import PictureReader
-from snellen.inference.pictures import Picture, as_list
+from snellen.inference.pictures import Picture, as_box, as_list
 from snellen.inference.stream import Request, find_points
 from snellen.keypoints import Keypoints, Schema
 from snellen.keypoints.codecs import Decoded
@@ -51,7 +51,7 @@ class PointFinder:
     def predict(
         self,
         images: Picture | Sequence[Picture],
-        boxes: Sequence[Box] | None = None,
+        boxes: Sequence[Box | Sequence[float]] | None = None,
         *,
         min_confidence: float = 0.0,
         locator: "PointFinder | None" = None,
@@ -60,9 +60,11 @@ class PointFinder:
         """Find the points in images.
 
         Args:
-            images: paths, PIL images, NumPy arrays (h, w) or (h, w, 3) uint8, or tensors (c, h, w) uint8; one or many.
-            boxes: the region of each image that holds the object, as large as those of the training (`card["box"]`); by default
-                the whole image, with a warning where the model was trained on closer crops.
+            images: paths, files' bytes, PIL images, NumPy arrays (h, w) or (h, w, 3) uint8, or tensors (c, h, w) uint8; one or
+                many.
+            boxes: the region of each image that holds the object, (left, top, right, bottom) in pixels, as large as those of
+                the training (`card["box"]`); by default the whole image, with a warning where the model was trained on closer
+                crops.
             min_confidence: points with less are answered as not found: NaN, visibility 0.
             locator: a model of whole images that finds the boxes, in place of `boxes`.
             batch_size: images at a time.
@@ -72,14 +74,16 @@ class PointFinder:
             `radius` canvas pixels.
 
         Raises:
-            ImageError, ValueError: for images that cannot be read, and boxes that do not fit the images in number.
+            ImageError, ValueError: for images that cannot be read, and boxes that are none or do not fit the images in number.
         """
         pictures = as_list(images)
         if boxes is not None and len(boxes) != len(pictures):
             raise ValueError(f"{len(pictures)} images but {len(boxes)} boxes; give one box an image")
         if boxes is None and locator is None:
             self.warn_of_whole_images()
-        requests = [Request(str(i), p, boxes[i] if boxes is not None else None) for i, p in enumerate(pictures)]
+        requests = [
+            Request(str(i), p, as_box(boxes[i], i) if boxes is not None else None) for i, p in enumerate(pictures)
+        ]
         answers = find_points(self, requests, locator=locator, batch_size=batch_size)
         return [a.keypoints.confident(min_confidence) for a in answers if a.keypoints is not None]
 

@@ -1,6 +1,7 @@
 """The pictures that `snellen predict` is given: files, folders, patterns, lists and videos, in order."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,13 @@ class Source:
         name: what answers call it: the path as it was given or found.
         path: the file.
         video: whether it holds many pictures.
+        error: one sentence where no answer could be written for it, else empty.
     """
 
     name: str
     path: Path
     video: bool = False
+    error: str = ""
 
 
 def expand(files: Sequence[str | Path]) -> list[Source]:
@@ -48,7 +51,7 @@ def expand(files: Sequence[str | Path]) -> list[Source]:
     for given in files:
         found += _expand(str(given), Path())
     # A file named twice is looked at once.
-    return list({source.name: source for source in found}.values())
+    return list({str(source.path): source for source in found}.values())
 
 
 def _expand(given: str, base: Path) -> list[Source]:
@@ -84,7 +87,15 @@ def _listed(path: Path) -> list[Source]:
 
 
 def _source(path: Path) -> Source:
-    return Source(str(path), path, path.suffix.lower() in VIDEOS)
+    name, video = str(path), path.suffix.lower() in VIDEOS
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Linux allows any bytes in names, tables and annotations hold UTF-8
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        return Source(
+            shown, path, video, f"{shown} has a name that is not UTF-8, which no table can hold; rename the file"
+        )
+    return Source(name, path, video)
 
 
 def frames(source: Source, every: int = 1) -> Iterator[tuple[str, NDArray[np.uint8]]]:

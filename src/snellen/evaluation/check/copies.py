@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from snellen.evaluation.check.pictures import Picture
 from snellen.evaluation.check.report import Finding
@@ -17,6 +18,12 @@ _MEAN, _WORST = 2.5, 16.0
 _FLAT = 4.0
 #: Ratio of two aspect ratios from which on pictures differ.
 _ASPECT = 1.02
+#: Cells of a thumbnail that are averaged for a first look: a row of 16 with three colours.
+_BLOCK = 48
+#: Thumbnails that are compared at a time with as many as these: what bounds the memory.
+_ROWS, _COLUMNS = 256, 8192
+#: Share of these pairs.
+_MANY = 0.05
 
 
 def find_copies(labels: PointLabels, pictures: Mapping[str, Picture], test: Mapping[str, Picture]) -> list[Finding]:
@@ -80,27 +87,58 @@ def look_alikes(pictures: Sequence[Picture]) -> list[list[int]]:
         pictures: what was seen; those without a thumbnail, or with next to no contrast, are like no other.
 
     Returns:
-        Positions in `pictures`, growing, of each group of two and more.
+        Positions in `pictures`, growing, of each group of two and more: each is like another one of them.
     """
     lively = [i for i, p in enumerate(pictures) if p.thumbnail and np.frombuffer(p.thumbnail, np.uint8).std() >= _FLAT]
     if len(lively) < 2:
         return []
-    small = np.stack([np.frombuffer(pictures[i].thumbnail, np.uint8) for i in lively]).astype(np.float32)
+    small = np.stack([np.frombuffer(pictures[i].thumbnail, np.uint8) for i in lively])
     shape = np.log([pictures[i].size[0] / pictures[i].size[1] for i in lively])
-    level = small.mean(axis=1)
-    order = np.argsort(level)
-    small, shape, level = small[order], shape[order], level[order]
-    # Pictures of one level alone can be alike; of these most differ in the means of a few cells already.
-    coarse = small.reshape(len(small), 16, -1).mean(axis=2)
+    order = np.argsort(small.mean(axis=1), kind="stable")
+    groups = _groups(small[order], shape[order])
+    return sorted(sorted(lively[order[place]] for place in members) for members in groups)
+
+
+def _groups(small: NDArray[np.uint8], shape: NDArray[np.float64]) -> list[list[int]]:
+    """Groups of two and more thumbnails (n, cells), sorted by their mean, of which each is like another one.
+
+    Most pairs are ruled out many at a time, by matrix products: differences of at most `_WORST` whose mean is at most `_MEAN`
+    have squares that sum to no more than their product, and those of the means of blocks no more than that.
+    """
+    level, cells = small.mean(axis=1), small.shape[1]
+    limit = _WORST * _MEAN * cells * 1.01  # float32's rounding
+    values = small.astype(np.float32) - np.float32(np.rint(small.mean()))
+    blocks = values.reshape(len(values), -1, min(cells, _BLOCK)).mean(axis=2) * np.float32(min(cells, _BLOCK) ** 0.5)
     ends = np.searchsorted(level, level + _MEAN, side="right")
-    group = list(range(len(small)))
-    for i, end in enumerate(ends):
-        near = i + 1 + np.flatnonzero(np.abs(coarse[i + 1 : end] - coarse[i]).max(axis=1, initial=0) <= _WORST)
-        near = near[np.abs(shape[near] - shape[i]) <= np.log(_ASPECT)]
-        apart = np.abs(small[near] - small[i])
-        for j in near[(apart.mean(axis=1) <= _MEAN) & (apart.max(axis=1, initial=0) <= _WORST)]:
-            group = [group[i] if g == group[j] else g for g in group] if group[i] != group[j] else group
-    members: dict[int, list[int]] = {}
-    for place, g in enumerate(group):
-        members.setdefault(g, []).append(lively[order[place]])
-    return sorted(sorted(m) for m in members.values() if len(m) > 1)
+    group = np.arange(len(small))
+    members = {i: [i] for i in range(len(small))}
+    for top in range(0, len(small), _ROWS):
+        rows = slice(top, min(top + _ROWS, len(small)))
+        for left in range(top, int(ends[rows][-1]), _COLUMNS):
+            columns = slice(left, min(left + _COLUMNS, int(ends[rows][-1])))
+            near = _squares(blocks[rows], blocks[columns]) <= limit
+            near &= np.abs(shape[rows, None] - shape[columns]) <= np.log(_ASPECT)
+            near &= np.arange(rows.start, rows.stop)[:, None] < np.arange(columns.start, columns.stop)
+            # Those of the same group need no second look: there are very many where all pictures are alike.
+            near &= group[rows, None] != group[columns]
+            # Where many are left, as of a camera that stands still, all at once is cheaper than pair by pair.
+            if near.mean() > _MANY:
+                near &= _squares(values[rows], values[columns]) <= limit
+            for row in np.flatnonzero(near.any(axis=1)):
+                i = top + int(row)
+                others = left + np.flatnonzero(near[row] & (group[columns] != group[i]))
+                there = small[others]
+                apart = np.maximum(there, small[i]) - np.minimum(there, small[i])  # bytes know no sign
+                fits = apart.max(axis=1, initial=0) <= _WORST
+                alike = others[fits][apart[fits].sum(axis=1, dtype=np.uint32) <= _MEAN * cells]
+                for other in np.unique(group[alike]).tolist():
+                    gone, kept = sorted((other, int(group[i])), key=lambda g: len(members[g]))
+                    group[members[gone]] = kept
+                    members[kept] += members.pop(gone)
+    return [found for found in members.values() if len(found) > 1]
+
+
+def _squares(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums of squared differences between the rows of two arrays, (len(a), len(b))."""
+    found: NDArray[np.float32] = (a**2).sum(axis=1)[:, None] - 2 * (a @ b.T) + (b**2).sum(axis=1)
+    return found
