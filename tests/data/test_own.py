@@ -115,6 +115,14 @@ def test_folds_of_few_images_are_equal_and_never_empty(discs, folds):
         build_dataset(own(discs, folds=25, fold=0), "val")
 
 
+def test_images_without_a_point_take_no_place_in_a_fold(discs):
+    rows = (discs / "annotations.csv").read_text().splitlines()
+    blank = [row.partition(",")[0] + "," * row.count(",") for row in rows[1:13]]
+    (discs / "annotations.csv").write_text("\n".join([rows[0], *blank, *rows[13:]]))
+    parts = [len(names(own(discs, folds=12, fold=i), "val")) for i in range(12)]
+    assert parts == [1] * 12
+
+
 def test_several_objects_an_image_and_their_boxes(discs):
     rows = ["file,id,bright_x,bright_y,dark_x,dark_y,box_left,box_top,box_right,box_bottom",
             "disc 00.png,1,5,6,10,12,2,2,20,22", "disc 00.png,2,30,31,40,42,25,25,45,48"]  # fmt: skip
