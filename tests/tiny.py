@@ -1,5 +1,6 @@
 """A data set and a run small enough for tests: bright discs on grey, located by a four-branch network."""
 
+import csv
 import zlib
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,9 @@ def label_recipe(root: Path, out: Path, **train: Any) -> dict[str, Any]:
         },
         "evaluate": {"batch_size": 2},
     }  # fmt: skip
+
+
+def table_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV table, by its header."""
+    with open(file, newline="") as opened:
+        return list(csv.DictReader(opened))

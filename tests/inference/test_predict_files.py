@@ -1,6 +1,5 @@
 """`snellen predict`: order, resuming, broken files, boxes, locators, formats."""
 
-import csv
 import json
 import os
 import sys
@@ -21,30 +20,7 @@ from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
 from snellen.keypoints.formats import read_csv
 from snellen.training.fit import fit
-from tiny import class_recipe, label_recipe, recipe, write_classes, write_discs, write_label_maps
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("discs")
-    return fit(from_dict(recipe(write_discs(root / "data"), root / "runs", steps=2, validate_every=2))).path
-
-
-@pytest.fixture
-def pictures(run, tmp_path):
-    """Ten pictures in two folders, JPEG and PNG, with blanks and umlauts in their names."""
-    source = sorted((run.parents[1] / "data").glob("*.png"))[:10]
-    folder = tmp_path / "Bilder für später"
-    (folder / "b").mkdir(parents=True)
-    for i, file in enumerate(source):
-        target = folder / ("b" if i >= 6 else ".") / f"disc ü{i:02d}"
-        Image.open(file).resize((60 + 3 * i, 50)).save(target.with_suffix(".jpg" if i % 2 else ".png"))
-    return folder
-
-
-def rows(file):
-    with open(file, newline="") as opened:
-        return list(csv.DictReader(opened))
+from tiny import class_recipe, label_recipe, table_rows, write_classes, write_label_maps
 
 
 def xy_of(row, names=("bright", "dark")):
@@ -56,7 +32,7 @@ def test_a_table_holds_what_python_answers_in_the_files_order(run, pictures, tmp
     files = [s.path for s in expand([pictures])]
     assert done.answered == len(files) == 10
     assert not done.skipped
-    found = rows(done.out)
+    found = table_rows(done.out)
     assert [row["file"] for row in found] == [str(f) for f in files] == sorted(map(str, files))
     answers = load(run, "cpu").predict(files)
     for row, answer in zip(found, answers, strict=True):
@@ -67,11 +43,11 @@ def test_a_table_holds_what_python_answers_in_the_files_order(run, pictures, tmp
 
 def test_points_with_little_confidence_are_not_found(run, pictures, tmp_path):
     api.predict(run, [pictures], tmp_path / "all.csv")
-    scores = sorted(float(r[f"{n}_score"]) for r in rows(tmp_path / "all.csv") for n in ("bright", "dark"))
+    scores = sorted(float(r[f"{n}_score"]) for r in table_rows(tmp_path / "all.csv") for n in ("bright", "dark"))
     middle = (scores[9] + scores[10]) / 2
     api.predict(run, [pictures], tmp_path / "some.csv", min_confidence=middle)
     api.predict(run, [pictures], tmp_path / "some.jsonl", to="jsonl", min_confidence=middle)
-    cells = [r[f"{n}_x"] for r in rows(tmp_path / "some.csv") for n in ("bright", "dark")]
+    cells = [r[f"{n}_x"] for r in table_rows(tmp_path / "some.csv") for n in ("bright", "dark")]
     assert cells.count("") == 10
     lines = [json.loads(line) for line in (tmp_path / "some.jsonl").read_text().splitlines()]
     assert [p["x"] is None for line in lines for p in line["points"].values()] == [c == "" for c in cells]
@@ -102,8 +78,8 @@ def test_broken_files_are_skipped_counted_and_named_while_the_others_are_process
     assert "folder.png holds no pictures" in capsys.readouterr().err
     assert main(["predict", str(run), str(pictures), str(missing), "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["answered"] == len(rows(out)) == 12  # with the 1x1 picture and the animation's first frame
-    skipped = {row["file"].rpartition("/")[2]: row["error"] for row in rows(tmp_path / "out.skipped.csv")}
+    assert told["answered"] == len(table_rows(out)) == 12  # with the 1x1 picture and the animation's first frame
+    skipped = {row["file"].rpartition("/")[2]: row["error"] for row in table_rows(tmp_path / "out.skipped.csv")}
     assert set(skipped) == {"truncated.jpg", "zero.png", "text.jpg", "missing.png"}
     assert told["skipped"] == 4
     words = {"truncated": "cannot be decoded", "zero": "is empty", "text": "not a picture", "missing": "exist"}
@@ -133,10 +109,10 @@ def test_a_file_whose_name_is_not_utf_8_is_skipped_and_named(run, pictures, tmp_
         ask = ["predict", str(run), str(pictures), "--out", str(out), "--to", to, "--draw", str(tmp_path / to)]
         assert main(ask) == 0
         assert "latin\\xe9.png has a name that is not UTF-8" in capsys.readouterr().out
-        (row,) = rows(tmp_path / "out.skipped.csv")
+        (row,) = table_rows(tmp_path / "out.skipped.csv")
         assert row["file"] == f"{pictures}/latin\\xe9.png"
         assert len(list((tmp_path / to).iterdir())) == 10
-    assert len(rows(tmp_path / "out.csv")) == 10
+    assert len(table_rows(tmp_path / "out.csv")) == 10
     with pytest.raises(ImageError, match=r"not UTF-8.*rename the file"):
         api.predict(run, [odd], tmp_path / "strict.csv", on_error="raise")
 
@@ -155,7 +131,7 @@ def test_boxes_come_from_a_table_several_a_picture(run, pictures, tmp_path):
     done = api.predict(run, files, tmp_path / "out.csv", boxes=table)
     assert len(done.skipped) == 1
     assert f"{files[2]} has no box" in done.skipped[0]
-    found = rows(done.out)
+    found = table_rows(done.out)
     assert [r["file"] for r in found] == [str(files[0]), f"{files[0]}#2", str(files[1])]
     expected = load(run).predict([files[0], files[0], files[1]], [boxes[0], boxes[2], boxes[1]])
     for row, answer in zip(found, expected, strict=True):
@@ -256,7 +232,7 @@ def test_videos_are_predicted_frame_by_frame(run, tmp_path):
     assert [round(float(p.mean()), -1) for _, p in seen] == [20, 90, 160, 230]
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     done = api.predict(run, [tmp_path], tmp_path / "out.csv", every=2)
-    assert [row["file"].rpartition("/")[2] for row in rows(done.out)] == ["clip.mp4#0", "clip.mp4#2"]
+    assert [row["file"].rpartition("/")[2] for row in table_rows(done.out)] == ["clip.mp4#0", "clip.mp4#2"]
     assert "cannot be read as a video" in done.skipped[0]
 
 
@@ -277,7 +253,7 @@ def test_classes_label_maps_and_their_tables(tmp_path):
     classifier = fit(from_dict(class_recipe(classes, tmp_path / "runs", steps=2, validate_every=2))).path
     done = api.predict(classifier, [classes / "test", __file__], tmp_path / "classes.csv")
     assert (done.answered, len(done.skipped)) == (20, 1)
-    for row in rows(done.out):
+    for row in table_rows(done.out):
         assert {row["class1"], row["class2"]} == {"above", "below"}
         assert float(row["probability1"]) + float(row["probability2"]) == pytest.approx(1, abs=1e-3)
         assert float(row["probability1"]) >= float(row["probability2"])
@@ -292,14 +268,14 @@ def test_classes_label_maps_and_their_tables(tmp_path):
         api.predict(segmenter, [maps / "test"], tmp_path / "answers")
     assert not list(tmp_path.glob("*answers*"))
     done = api.predict(segmenter, [maps / "test"], tmp_path / "maps.csv")
-    for row in rows(done.out):
+    for row in table_rows(done.out):
         labels = np.array(Image.open(row["labels"]))
         np.testing.assert_array_equal(labels, load(segmenter).predict(row["file"])[0].labels)
         assert float(row["bright"]) == pytest.approx((labels == 2).mean(), abs=1e-4)
     # The folder of the label maps is the table's name: not that of the pictures.
     copies = tmp_path / "copies"
     copies.mkdir()
-    for row in rows(done.out)[:2]:
+    for row in table_rows(done.out)[:2]:
         Image.open(row["file"]).save(copies / f"{Path(row['file']).stem}.png")
     before = [p.read_bytes() for p in sorted(copies.iterdir())]
     with pytest.raises(ConfigError, match="--out would write over it"):
@@ -314,8 +290,10 @@ def test_a_written_table_can_be_read_as_annotations(run, pictures, tmp_path):
     """Without its scores and boxes: the columns of points are those of the CSV reader, at its own origin."""
     done = api.predict(run, [pictures], tmp_path / "out.csv")
     plain = ["file,bright_x,bright_y,dark_x,dark_y"]
-    plain += [",".join([r["file"], *(r[f"{n}_{a}"] for n in ("bright", "dark") for a in "xy")]) for r in rows(done.out)]
+    plain += [
+        ",".join([r["file"], *(r[f"{n}_{a}"] for n in ("bright", "dark") for a in "xy")]) for r in table_rows(done.out)
+    ]
     (tmp_path / "plain.csv").write_text("\n".join(plain), encoding="utf-8")
-    answers = load(run).predict([r["file"] for r in rows(done.out)])
+    answers = load(run).predict([r["file"] for r in table_rows(done.out)])
     for read, answer in zip(read_csv(tmp_path / "plain.csv"), answers, strict=True):
         np.testing.assert_allclose(read.keypoints.xy, answer.xy, atol=2e-3)

@@ -1,6 +1,5 @@
 """`snellen predict` stops, goes on, and writes over nothing that is not its own."""
 
-import csv
 import errno
 import os
 import shutil
@@ -11,34 +10,10 @@ from PIL import Image
 
 from snellen import api
 from snellen.cli import main
-from snellen.config import ConfigError, from_dict
+from snellen.config import ConfigError
 from snellen.inference import journal, outputs
 from snellen.inference.sources import expand
-from snellen.training.fit import fit
-from tiny import recipe, write_discs
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("discs")
-    return fit(from_dict(recipe(write_discs(root / "data"), root / "runs", steps=2, validate_every=2))).path
-
-
-@pytest.fixture
-def pictures(run, tmp_path):
-    """Ten pictures in two folders, JPEG and PNG, with blanks and umlauts in their names."""
-    source = sorted((run.parents[1] / "data").glob("*.png"))[:10]
-    folder = tmp_path / "Bilder für später"
-    (folder / "b").mkdir(parents=True)
-    for i, file in enumerate(source):
-        target = folder / ("b" if i >= 6 else ".") / f"disc ü{i:02d}"
-        Image.open(file).resize((60 + 3 * i, 50)).save(target.with_suffix(".jpg" if i % 2 else ".png"))
-    return folder
-
-
-def rows(file):
-    with open(file, newline="") as opened:
-        return list(csv.DictReader(opened))
+from tiny import table_rows
 
 
 def test_an_interrupted_call_goes_on_to_the_same_table(run, pictures, tmp_path, monkeypatch):
@@ -101,7 +76,7 @@ def test_an_interrupted_call_is_not_mixed_with_another(run, pictures, tmp_path, 
     refused([*files[1:], files[0]], "files")  # in another order
     (pictures / "a new one.png").write_bytes(files[0].read_bytes())
     refused([pictures], "files")  # as were more in a folder
-    assert api.predict(run, files[:2], out, restart=True).answered == len(rows(out)) == 2
+    assert api.predict(run, files[:2], out, restart=True).answered == len(table_rows(out)) == 2
     out.unlink()
     stopped(files, boxes=boxes)
     boxes.write_text(boxes.read_text().replace("45", "44"))
@@ -130,7 +105,7 @@ def test_the_list_of_skipped_files_goes_with_the_output_it_belongs_to(run, pictu
     out, skipped = tmp_path / "out.csv", tmp_path / "out.skipped.csv"
     (pictures / "zero.png").write_bytes(b"")
     api.predict(run, [pictures], out)
-    assert len(rows(skipped)) == 1
+    assert len(table_rows(skipped)) == 1
     (pictures / "zero.png").unlink()
     api.predict(run, [pictures], out, overwrite=True)
     assert not skipped.exists()

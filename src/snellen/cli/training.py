@@ -100,7 +100,7 @@ def parse_train(arguments: list[str]) -> tuple[RunConfig, bool]:
     except argparse.ArgumentError as error:
         raise ConfigError(_explain(str(error), kind)) from None
     config = kind(**{name: value for name, value in vars(settings).items() if name != "config"})
-    config = _with_options(config, {**options, **_digits_of_mask(arguments, config)})
+    config = _with_choices(config, {**_changed_options(config, options), **_digits_of_mask(arguments, config)})
     show = "--print_config" in arguments
     if show:
         import yaml
@@ -154,18 +154,21 @@ def _digits_of_mask(arguments: Sequence[str], config: RunConfig) -> dict[str, st
     return {"branch_mask": typed[-1]} if fits else {}
 
 
-def _with_options(config: RunConfig, options: Mapping[str, Mapping[str, Any] | str]) -> RunConfig:
-    """The configuration with single options of its choices changed, and choices whose value is a text."""
-    choices = dict(config.model.choices)
-    for choice, changed in options.items():
-        if isinstance(changed, str):
-            choices[choice] = changed
-            continue
-        known = choices.get(choice, {})
+def _changed_options(config: RunConfig, options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The choices of which single options were given, with the recipe's other options."""
+    changed = {}
+    for choice, given in options.items():
+        known = config.model.choices.get(choice, {})
         if not isinstance(known, Mapping):
-            raise ConfigError(f"model.choices.{choice} is {known!r}, which has no {next(iter(changed))}")
-        choices[choice] = {**known, **changed}
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, choices=choices))
+            raise ConfigError(f"model.choices.{choice} is {known!r}, which has no {next(iter(given))}")
+        changed[choice] = {**known, **given}
+    return changed
+
+
+def _with_choices(config: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
+    """The configuration with some of its choices replaced."""
+    model = dataclasses.replace(config.model, choices={**config.model.choices, **choices})
+    return dataclasses.replace(config, model=model)
 
 
 def _check_values(arguments: Sequence[str], kind: type[RunConfig]) -> None:

@@ -176,8 +176,11 @@ def _intervals(
     labelled = (~np.isnan(of_points)).sum(axis=1)
     within = np.stack([(of_points <= t).sum(axis=1) for t in pck_thresholds], axis=1)
     area = np.clip(1 - of_images / threshold, 0, None)
+    if not len(of_images):
+        unknown = (math.nan, math.nan)
+        return {**dict.fromkeys(("median", "failure_rate", "auc"), unknown), "pck": (unknown,) * len(pck_thresholds)}
     found: dict[str, list[Array]] = {"median": [], "failure_rate": [], "auc": [], "pck": []}
-    for rows in _draws(len(of_images), resamples, seed) if len(of_images) else ():
+    for rows in _draws(len(of_images), resamples, seed):
         found["median"].append(np.median(of_images[rows], axis=1))
         found["failure_rate"].append((of_images[rows] > threshold).mean(axis=1))
         found["auc"].append(area[rows].mean(axis=1))
@@ -186,9 +189,6 @@ def _intervals(
     def ends(values: Array) -> tuple[float, float]:
         return _quantile(values, 0.025), _quantile(values, 0.975)
 
-    if not len(of_images):
-        unknown = (math.nan, math.nan)
-        return {**dict.fromkeys(("median", "failure_rate", "auc"), unknown), "pck": (unknown,) * len(pck_thresholds)}
     drawn = {name: np.concatenate(parts) for name, parts in found.items()}
     return {name: ends(v) if v.ndim == 1 else tuple(ends(column) for column in v.T) for name, v in drawn.items()}
 
