@@ -12,7 +12,7 @@ from snellen.models import KeypointOutput
 from snellen.models.zoomed import source_probability
 from snellen.training.losses import keypoint_loss
 from snellen.training.zoom_diagnostics import object_magnification, zoom_diagnostics
-from snellen.training.zoom_loss import FLOOR, original_frame_loss, point_boxes
+from snellen.training.zoom_loss import FLOOR, jittered_boxes, original_frame_loss, point_boxes
 
 CANVAS, SIZE = (128, 128), (32, 32)
 POINTS = torch.tensor([[[70.3, 50.1], [80.9, 61.7], [66.0, 71.2], [90.2, 44.4]]])
@@ -176,3 +176,16 @@ def test_diagnostics_of_a_plain_resize_and_of_a_zoom():
     assert values["zoom/object"] > 1.3
     assert values["zoom/entropy"] < 0.99
     assert torch.isnan(point_boxes(POINTS, ~MASK)).all()
+
+
+def test_jittered_boxes_are_moved_and_scaled_by_the_spread():
+    boxes = torch.tensor([[[10.0, 20.0, 30.0, 30.0]]]).expand(20_000, 1, 4)
+    found = jittered_boxes(boxes, 0.1, torch.Generator().manual_seed(0))[:, 0]
+    sides, centre = found[:, 2:] - found[:, :2], (found[:, 2:] + found[:, :2]) / 2
+    torch.testing.assert_close(centre.mean(0), torch.tensor([20.0, 25.0]), atol=0.05, rtol=0)
+    torch.testing.assert_close(centre.std(0), torch.tensor([2.0, 1.0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(
+        (sides / torch.tensor([20.0, 10.0])).log().std(0), torch.tensor([0.1, 0.1]), atol=0.003, rtol=0
+    )
+    unlabelled = torch.full((2, 1, 4), torch.nan)
+    assert jittered_boxes(unlabelled, 0.1, torch.Generator()).isnan().all()

@@ -51,26 +51,38 @@ class TestZoomedKeypointTask(TaskContract):
         assert expected > 0
         assert task.loss(batch).item() - plain.loss(batch).item() == pytest.approx(expected, rel=1e-3)
 
-    def test_guidance_fades(self, tmp_path, monkeypatch):
-        """At the first step every image is zoomed by its points' box, as zoom "boxes" zooms; past the share none is."""
-        made = settings(tmp_path, zoom_guide=0.5, steps=8)
-        job = prepare(from_dict(made))
-        batch = next(iter(_batches(job)))
-        grids = []
-        seen = job.task.model.zoomer.register_forward_hook(lambda m, i, seen: grids.append(seen.grid.nodes))
-        for step in range(5):
-            monkeypatch.setattr(type(job.task), "global_step", step)
-            job.task.loss(batch)
-        seen.remove()
+    def test_true_boxes_zoom_a_share_of_the_images(self, tmp_path):
+        """As zoom "boxes" zooms them; the others are zoomed as ever, and so are all of them in a validation."""
         options = {"size": [32, 32], "nodes": [9, 9], "max_zoom": 3, "separable": True}
+        job = prepare(from_dict(settings(tmp_path, zoom_guide=0.5)))
+        batch = next(iter(_batches(job)))
         ideal = prepare(from_dict(settings(tmp_path, "boxes", options))).task._answer(batch).grid.nodes
         plain = job.task._answer(batch).grid.nodes
-        torch.testing.assert_close(grids[0], ideal)
-        torch.testing.assert_close(grids[4], plain)
-        from_box = [(g - ideal).flatten(1).amax(1) < 1e-6 for g in grids]
-        from_net = [(g - plain).flatten(1).amax(1) < 1e-6 for g in grids]
-        assert all((a ^ b).all() for a, b in zip(from_box, from_net, strict=True))
-        assert 0 < sum(int(a.sum()) for a in from_box[1:4]) < 24
+        found = _grid_of_loss(job.task, batch)
+        from_box, from_net = ((found - g).flatten(1).abs().amax(1) < 1e-6 for g in (ideal, plain))
+        assert (from_box ^ from_net).all()
+        assert 0 < int(from_box.sum()) < len(found)
+        every = prepare(from_dict(settings(tmp_path, zoom_guide=1.0, zoom_boxes=1.0))).task
+        torch.testing.assert_close(_grid_of_loss(every, batch), ideal)
+
+    def test_moved_boxes_are_another_zoom_at_every_step_and_the_same_at_a_repeated_one(self, tmp_path, monkeypatch):
+        task = prepare(from_dict(settings(tmp_path, zoom_guide=1.0, zoom_boxes=1.0, zoom_jitter=0.2))).task
+        batch = next(iter(_batches(prepare(from_dict(settings(tmp_path))))))
+        grids = []
+        for step in (0, 1, 0):
+            monkeypatch.setattr(type(task), "global_step", step)
+            grids.append(_grid_of_loss(task, batch))
+        torch.testing.assert_close(grids[2], grids[0])
+        assert ((grids[1] - grids[0]).flatten(1).abs().amax(1) > 1e-3).all()
+
+
+def _grid_of_loss(task, batch):
+    """The grid that a training step zooms by."""
+    grids = []
+    seen = task.model.zoomer.register_forward_hook(lambda m, i, seen: grids.append(seen.grid.nodes))
+    task.loss(batch)
+    seen.remove()
+    return grids[0]
 
 
 def _batches(job):
@@ -181,3 +193,5 @@ def test_what_the_data_cannot_give_is_refused(tmp_path):
         prepare(from_dict(settings(tmp_path, "uniform", {"size": [32, 32]}, zoom_boxes=1.0)))
     with pytest.raises(ConfigError, match="predicts none"):
         prepare(from_dict(settings(tmp_path, "uniform", {"size": [32, 32]}, zoom_guide=0.5)))
+    with pytest.raises(ConfigError, match="nothing to learn from"):
+        from_dict(settings(tmp_path, zoom_guide=1.0))

@@ -17,7 +17,7 @@ from snellen.models import KeypointOutput
 from snellen.models.zoomed import source_probability_window
 from snellen.models.zoomers import BETA, box_saliency
 
-__all__ = ["original_frame_loss", "point_boxes", "saliency_loss"]
+__all__ = ["jittered_boxes", "original_frame_loss", "point_boxes", "saliency_loss"]
 
 #: Probability below which a cell counts as not seen: its logarithm must stay finite where a crop leaves a point out.
 FLOOR = 1e-20
@@ -74,6 +74,23 @@ def point_boxes(xy: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Fl
     high = torch.where(labelled[..., None], xy, -far).amax(dim=1)
     boxes = torch.cat((low, high), dim=-1)
     return torch.where(labelled.any(dim=1)[:, None], boxes, torch.nan)[:, None]
+
+
+def jittered_boxes(boxes: Float[Tensor, "b k 4"], spread: float, generator: torch.Generator) -> Float[Tensor, "b k 4"]:
+    """Boxes moved and scaled at random, as `train.zoom_jitter` says (our choice); NaN stays NaN.
+
+    Args:
+        boxes: (left, top, right, bottom), any unit.
+        spread: standard deviation of the shifts, in widths and heights, and of the logarithms of these.
+        generator: on the CPU.
+
+    >>> jittered_boxes(torch.tensor([[[0.0, 0.0, 8.0, 4.0]]]), 0.0, torch.Generator())
+    tensor([[[0., 0., 8., 4.]]])
+    """
+    sides, centre = boxes[..., 2:] - boxes[..., :2], (boxes[..., 2:] + boxes[..., :2]) / 2
+    shift, scale = spread * torch.randn(2, *sides.shape, generator=generator).to(boxes)
+    centre, half = centre + shift * sides, sides * scale.exp() / 2
+    return torch.cat((centre - half, centre + half), dim=-1)
 
 
 def saliency_loss(output: KeypointOutput, batch: Batch) -> Float[Tensor, ""]:

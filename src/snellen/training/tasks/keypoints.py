@@ -16,7 +16,7 @@ from snellen.models.zoomed import decode_output
 from snellen.training.losses import keypoint_loss, sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
 from snellen.training.tasks.task import Task
-from snellen.training.zoom_loss import original_frame_loss, point_boxes, saliency_loss
+from snellen.training.zoom_loss import jittered_boxes, original_frame_loss, point_boxes, saliency_loss
 
 __all__ = ["KeypointTask"]
 
@@ -45,24 +45,20 @@ class KeypointTask(Task):
         weights = {name: getattr(config.train, f"l2_{name}") for name in groups}
         self._penalties = [(weights[n], [p for p in g if p.requires_grad]) for n, g in groups.items() if weights[n]]
 
-    def _answer(self, batch: Batch, guide: float = 0.0) -> KeypointOutput:
-        """What the model says, told the boxes where it needs them, and those of a share `guide` of the images anyhow."""
+    def _answer(self, batch: Batch, *, guide: bool = False) -> KeypointOutput:
+        """What the model says; told the boxes where it needs them, or where `guide` is set and training tells them."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        boxes = {}
-        if self.model.needs_boxes or guide:
-            told = point_boxes(batch.xy, batch.labelled)
-            if not self.model.needs_boxes:
-                # A generator of the step's own: a resumed training draws the same.
-                chance = torch.Generator().manual_seed(self.config.train.steps * self.config.seed + self.global_step)
-                left_out = torch.rand(len(image), generator=chance).to(told.device) >= guide
-                told = torch.where(left_out[:, None, None], torch.nan, told)
-            boxes = {"boxes": told}
+        train, boxes = self.config.train, {}
+        if self.model.needs_boxes:
+            boxes = {"boxes": point_boxes(batch.xy, batch.labelled)}
+        elif guide and train.zoom_guide:
+            # A generator of the step's own: a resumed training draws the same.
+            chance = torch.Generator().manual_seed(train.steps * self.config.seed + self.global_step)
+            told = jittered_boxes(point_boxes(batch.xy, batch.labelled), train.zoom_jitter, chance)
+            left_out = torch.rand(len(image), generator=chance).to(told.device) >= train.zoom_guide
+            boxes = {"boxes": torch.where(left_out[:, None, None], torch.nan, told)}
         output: KeypointOutput = self.model(image, **boxes)
         return output
-
-    def _guide(self) -> float:
-        share = self.config.train.zoom_guide
-        return max(0.0, 1 - self.global_step / (share * self.config.train.steps)) if share else 0.0
 
     def _data_term(self, output: KeypointOutput, batch: Batch) -> Tensor:
         train = self.config.train
@@ -77,7 +73,7 @@ class KeypointTask(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         """The data term plus the paper's L2 terms, and the saliency's supervision, where their weights are not zero."""
-        output = self._answer(batch, self._guide())
+        output = self._answer(batch, guide=True)
         loss = self._data_term(output, batch)
         if self.config.train.zoom_boxes:
             loss = loss + self.config.train.zoom_boxes * output.logits.shape[1] * saliency_loss(output, batch)
