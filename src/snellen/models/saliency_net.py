@@ -14,7 +14,7 @@ __all__ = ["Thumbnail", "make_backbone"]
 #: thumbnail of 64 pixels would have 4 x 4 positions, too few to say where an object is and how large (our choice).
 TINY = (16, 32, 64)
 #: Widths and dilations of its last layers, which see further than their stride: what is salient depends on the whole.
-WIDE = ((48, 1), (48, 2), (48, 4))
+WIDE = ((48, 1), (48, 2), (48, 4), (48, 2), (48, 1))
 #: The stride at which saliency is read off timm's: conv1 to layer3 of ResNet-18, as in the paper (zoom.md 2.1).
 STRIDE = 16
 
