@@ -167,14 +167,20 @@ def test_fixed_saliency_is_kept_with_the_weights():
         zoom.set_saliency(torch.rand(4, 4))
 
 
-def test_temperature_holds_the_sampler_back():
+def test_temperature_divides_the_logits():
+    """So the logarithms of the saliency differ by a tenth as much at a temperature of ten, and hardly at one of a million."""
     torch.manual_seed(0)
-    hot, cold = (SaliencySampler((64, 64), temperature=t).eval() for t in (1.0, 1e6))
-    for sampler in (hot, cold):
-        torch.nn.init.normal_(sampler.look.head.weight, std=3.0)
+    hot, warm, cold = (SaliencySampler((64, 64), temperature=t).eval() for t in (1.0, 10.0, 1e6))
+    torch.nn.init.normal_(hot.look.head.weight, std=300.0)
     picture = torch.rand(1, 3, 40, 40) * 255
-    assert hot(picture).saliency.std() > 1e-5
-    assert cold(picture).saliency.std() < 1e-7
+    logs = []
+    for sampler in (hot, warm, cold):
+        sampler.load_state_dict(hot.state_dict())
+        found = sampler(picture).saliency.log()
+        logs.append(found - found.mean())
+    assert logs[0].std() > 0.1
+    torch.testing.assert_close(logs[1], logs[0] / 10, rtol=1e-3, atol=1e-4)
+    assert logs[2].std() < 1e-5
 
 
 def test_the_papers_sampling_takes_the_papers_padding():
