@@ -132,7 +132,7 @@ def test_blank_pictures_count_as_100_decibels(run):
     logged = {}
     task.log = lambda name, value, **_: logged.__setitem__(name, float(value))
     task.model.forward = lambda x: blank
-    task.validation_step(ClassBatch(blank, torch.zeros(2), torch.zeros(2)), 0)
+    task.validation_step(ClassBatch(blank, torch.zeros(2), torch.zeros(2), torch.full((2, 4), torch.nan)), 0)
     assert logged["val/psnr"] == 100
     with pytest.raises(UnknownChoiceError, match="features='x' is not possible"):
         create_model("superres", features="x")

@@ -18,7 +18,7 @@ from snellen.inference import load
 from snellen.training.fit import fit
 from snellen.training.jobs import prepare
 from snellen.training.zoom_history import ZOOM_FILE, ZoomHistory, read_zoom_history
-from snellen.training.zoom_loss import saliency_loss
+from snellen.training.zoom_loss import point_boxes, saliency_loss
 from tiny import class_recipe, label_recipe, recipe, write_classes, write_discs, write_label_maps
 
 
@@ -47,7 +47,8 @@ class TestZoomedKeypointTask(TaskContract):
         plain = prepare(from_dict(settings(tmp_path))).task
         job = prepare(from_dict(made))
         batch = next(iter(_batches(job)))
-        expected = 0.5 * batch.xy.shape[1] * saliency_loss(task._answer(batch), batch).item()
+        boxes = point_boxes(batch.xy, batch.labelled)
+        expected = 0.5 * batch.xy.shape[1] * saliency_loss(task._answer(batch).saliency, boxes, batch.image).item()
         assert expected > 0
         assert task.loss(batch).item() - plain.loss(batch).item() == pytest.approx(expected, rel=1e-3)
 

@@ -37,7 +37,7 @@ from snellen.config.segmentation import (
 )
 from snellen.config.superresolution import SuperResolutionConfig, SuperResolutionDataConfig
 from snellen.config.tasks import TASKS, config_class, from_dict, override, to_dict
-from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
+from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig, ZoomTrainConfig
 
 __all__ = [
     "TASKS",
@@ -71,6 +71,7 @@ __all__ = [
     "SuperResolutionConfig",
     "SuperResolutionDataConfig",
     "TrainConfig",
+    "ZoomTrainConfig",
     "config_class",
     "from_dict",
     "nearest",

@@ -6,7 +6,7 @@ from typing import Literal
 from snellen.config.checks import Range, check_range, require
 from snellen.config.images import DataConfig
 from snellen.config.run import RunConfig
-from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
+from snellen.config.training import EvaluateConfig, ModelConfig, ZoomTrainConfig
 from snellen.config.values import coerce_fields
 
 __all__ = [
@@ -119,8 +119,8 @@ class ClassAugmentConfig:
 
 
 @dataclass(frozen=True)
-class ClassTrainConfig(TrainConfig):
-    """How a classifier is trained; what every task has is in `TrainConfig`.
+class ClassTrainConfig(ZoomTrainConfig):
+    """How a classifier is trained; the rest is in `TrainConfig` and `ZoomTrainConfig`.
 
     Attributes:
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016, section 7).

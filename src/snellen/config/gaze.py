@@ -7,7 +7,7 @@ from snellen.config.augment import AugmentConfig
 from snellen.config.checks import require
 from snellen.config.images import DataConfig
 from snellen.config.run import RunConfig
-from snellen.config.training import EvaluateConfig, ModelConfig, TrainConfig
+from snellen.config.training import EvaluateConfig, ModelConfig, ZoomTrainConfig
 
 __all__ = ["GazeAugmentConfig", "GazeConfig", "GazeDataConfig", "GazeTrainConfig"]
 
@@ -79,8 +79,8 @@ class GazeAugmentConfig(AugmentConfig):
 
 
 @dataclass(frozen=True)
-class GazeTrainConfig(TrainConfig):
-    """How a gaze network is trained; what every task has is in `TrainConfig`.
+class GazeTrainConfig(ZoomTrainConfig):
+    """How a gaze network is trained; the rest is in `TrainConfig` and `ZoomTrainConfig`.
 
     Attributes:
         loss: "l1" or "smooth-l1" of both numbers (in units of 10 degrees or 5 cm), or "angular": the angle between true and

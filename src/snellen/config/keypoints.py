@@ -8,7 +8,7 @@ from snellen.config.augment import AugmentConfig
 from snellen.config.checks import require
 from snellen.config.images import DataConfig
 from snellen.config.run import RunConfig
-from snellen.config.training import EvaluateConfig, TrainConfig
+from snellen.config.training import EvaluateConfig, ZoomTrainConfig
 
 __all__ = ["KeypointConfig", "KeypointDataConfig", "KeypointEvaluateConfig", "KeypointTrainConfig"]
 
@@ -132,8 +132,8 @@ class KeypointDataConfig(DataConfig):
 
 
 @dataclass(frozen=True)
-class KeypointTrainConfig(TrainConfig):
-    """How a keypoint model is trained; what every task has is in `TrainConfig`.
+class KeypointTrainConfig(ZoomTrainConfig):
+    """How a keypoint model is trained; the rest is in `TrainConfig` and `ZoomTrainConfig`.
 
     Attributes:
         target: "hard", "split" or "gauss": the softmax's target distribution (keypoints/codecs.py).
@@ -142,12 +142,6 @@ class KeypointTrainConfig(TrainConfig):
         l2_branch: the same for the branches' convolutions (l_branch).
         l2_mixing: the same for SumNet's mixing weights (l_out).
         init: folder of a run, or name of shipped weights, to begin with where names and shapes match; empty for none.
-        zoom_boxes: weight of the divergence of a model's saliency from that of the points' boxes, where it predicts one; 1
-            weighs it as the data term, which sums over the points.
-        zoom_guide: share of the training images that the box of their true points zooms instead of the predicted saliency; with
-            1 the saliency learns from `zoom_boxes` alone, and the network need not wait for it.
-        zoom_jitter: standard deviation by which those boxes are moved (of their width and height) and scaled (of the
-            logarithm of these) at random, so that the network expects what a saliency finds rather than the truth.
     """
 
     target: Literal["hard", "split", "gauss"] = "hard"
@@ -156,19 +150,11 @@ class KeypointTrainConfig(TrainConfig):
     l2_branch: float = 0.0
     l2_mixing: float = 0.0
     init: str = ""
-    zoom_boxes: float = 0.0
-    zoom_guide: float = 0.0
-    zoom_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("l2_trunk", "l2_branch", "l2_mixing", "zoom_boxes", "zoom_jitter"):
+        for name in ("l2_trunk", "l2_branch", "l2_mixing"):
             require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
-        require(0 <= self.zoom_guide <= 1, f"train.zoom_guide is a share of the images, 0 to 1, not {self.zoom_guide}")
-        require(
-            self.zoom_guide < 1 or self.zoom_boxes > 0,
-            "train.zoom_guide: 1 leaves the saliency nothing to learn from; set train.zoom_boxes above 0 or guide fewer",
-        )
         require(self.sigma > 0, f"train.sigma must be positive, not {self.sigma}")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from snellen.config.checks import require
 from snellen.config.values import coerce_fields
 
-__all__ = ["EvaluateConfig", "ModelConfig", "TrainConfig"]
+__all__ = ["EvaluateConfig", "ModelConfig", "TrainConfig", "ZoomTrainConfig"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,34 @@ class TrainConfig:
         rising = list(self.milestones) == sorted(set(self.milestones)) and all(0 < m < 1 for m in self.milestones)
         require(
             rising, f"train.milestones are growing shares of the steps between 0 and 1, not {list(self.milestones)}"
+        )
+
+
+@dataclass(frozen=True)
+class ZoomTrainConfig(TrainConfig):
+    """Of tasks whose data may say where the object is: a learned zoom can be told (`model.choices.zoom` saliency or separable).
+
+    Attributes:
+        zoom_boxes: weight of the divergence of the predicted saliency from that of the object's box. With keypoints, whose box
+            is that of the points, 1 weighs it as the data term, which sums over the points.
+        zoom_guide: share of the training images that their true box zooms instead of the predicted saliency; with 1 the
+            saliency learns from `zoom_boxes` alone, and the network need not wait for it.
+        zoom_jitter: standard deviation by which those boxes are moved (of their width and height) and scaled (of the
+            logarithm of these) at random, so that the network expects what a saliency finds rather than the truth.
+    """
+
+    zoom_boxes: float = 0.0
+    zoom_guide: float = 0.0
+    zoom_jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("zoom_boxes", "zoom_jitter"):
+            require(getattr(self, name) >= 0, f"train.{name} must be 0 or more, not {getattr(self, name)}")
+        require(0 <= self.zoom_guide <= 1, f"train.zoom_guide is a share of the images, 0 to 1, not {self.zoom_guide}")
+        require(
+            self.zoom_guide < 1 or self.zoom_boxes > 0,
+            "train.zoom_guide: 1 leaves the saliency nothing to learn from; set train.zoom_boxes above 0 or guide fewer",
         )
 
 

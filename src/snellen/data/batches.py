@@ -16,8 +16,18 @@ from torch.utils.data import DataLoader, Dataset
 from snellen.config import AugmentConfig
 from snellen.data.augment import keyed_generator, render
 from snellen.data.base import KeypointDataset
+from snellen.geometry import Box, Matrix, box_of_points, transform_points
 
-__all__ = ["Batch", "CanvasDataset", "Canvases", "StepBatches", "Tensors", "evaluation_loader", "training_loader"]
+__all__ = [
+    "Batch",
+    "CanvasDataset",
+    "Canvases",
+    "StepBatches",
+    "Tensors",
+    "evaluation_loader",
+    "moved_box",
+    "training_loader",
+]
 
 #: Stands for the epoch in keys of validation draws: made once an image, the same in every validation.
 FIXED_DRAW = 2**31 - 1
@@ -123,6 +133,19 @@ class CanvasDataset(Canvases):
             "matrix": torch.from_numpy(matrix),
             "index": torch.tensor(index),
         }
+
+
+def moved_box(box: Box | None, matrix: Matrix) -> Float[Tensor, "4"]:
+    """The tight box (left, top, right, bottom) of a box's moved corners, canvas pixels; NaN for none.
+
+    >>> from snellen.geometry import scaling
+    >>> moved_box(Box(1, 2, 3, 4), scaling(2.0))
+    tensor([2., 4., 6., 8.])
+    """
+    if box is None:
+        return torch.full((4,), torch.nan)
+    corners = [[x, y] for x in (box.left, box.right) for y in (box.top, box.bottom)]
+    return torch.tensor(box_of_points(transform_points(matrix, corners)), dtype=torch.float32)
 
 
 class StepBatches:

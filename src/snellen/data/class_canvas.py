@@ -10,7 +10,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from snellen.config import ClassAugmentConfig
-from snellen.data.batches import Canvases, Tensors
+from snellen.data.batches import Canvases, Tensors, moved_box
 from snellen.data.classes import ClassificationDataset
 from snellen.geometry import Box, Matrix, box_map, compose, hflip, rotation, scaling, translation, warp
 
@@ -27,11 +27,13 @@ class ClassBatch(Tensors):
         image: (b, c, h, w) float32 in 0..255.
         label: (b,) position of the class.
         index: (b,) position in the data set.
+        box: (b, 4) where the object is, canvas pixels; NaN where that is not known.
     """
 
     image: Float[Tensor, "b c h w"]
     label: Int[Tensor, " b"]
     index: Int[Tensor, " b"]
+    box: Float[Tensor, "b 4"]
 
 
 class ClassificationCanvas(Canvases):
@@ -79,7 +81,12 @@ class ClassificationCanvas(Canvases):
         picture = self.data[index]
         matrix = self.draw_map(picture.image.shape[-2], picture.image.shape[-1], rng)
         image = _colours(sample(picture.image, matrix, self.canvas), self.augment, rng)
-        return {"image": image, "label": torch.tensor(picture.label), "index": torch.tensor(index)}
+        return {
+            "image": image,
+            "label": torch.tensor(picture.label),
+            "index": torch.tensor(index),
+            "box": moved_box(picture.box, matrix),
+        }
 
     def draw_map(self, height: int, width: int, rng: Generator) -> Matrix:
         """The map from a picture of `height` x `width` pixels to the canvas."""

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from snellen.data.files import DataError
+from snellen.geometry import Box
 from snellen.images import ImageError
 
 __all__ = ["ClassEntry", "ClassImages", "ClassificationDataset", "LabelledImage", "OnError"]
@@ -26,11 +27,13 @@ class LabelledImage:
         image: (c, h, w) uint8, c = 1 (grey) or 3 (RGB).
         label: position in the data set's `classes`.
         name: the file, or what names the image in messages and tables.
+        box: where in the image the object is, where that is known; a learned zoom may be told in training.
     """
 
     image: UInt8[Tensor, "c h w"]
     label: int
     name: str
+    box: Box | None = None
 
 
 @runtime_checkable
@@ -143,6 +146,10 @@ class ClassImages:
         """The decoded image."""
         raise NotImplementedError
 
+    def box_of(self, entry: ClassEntry) -> Box | None:
+        """Where in an image its object is; None where that is not known."""
+        return None
+
     def describe(self, entry: ClassEntry) -> str:
         """What messages call an image."""
         return f"{self.source}, {entry.name}"
@@ -171,6 +178,6 @@ class ClassImages:
     def __getitem__(self, index: int) -> LabelledImage:
         entry = self._entries[index]
         try:
-            return LabelledImage(self._image(entry), entry.label, entry.name)
+            return LabelledImage(self._image(entry), entry.label, entry.name, self.box_of(entry))
         except ImageError as error:
             raise DataError(str(error)) from None

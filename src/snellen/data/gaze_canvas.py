@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snellen.config import GazeAugmentConfig
 from snellen.data.augment import draw_map, photometric
-from snellen.data.batches import Canvases, Tensors
+from snellen.data.batches import Canvases, Tensors, moved_box
 from snellen.data.gaze import GazeDataset, GazeSample
 from snellen.data.gaze_angles import mirrored, rotated
 from snellen.geometry import Box, Matrix, box_map, compose, hflip, warp
@@ -34,12 +34,14 @@ class GazeBatch(Tensors):
         target: (b, 2) pitch and yaw in degrees as seen on the canvas, or x and y in centimetres.
         mirrored: (b,) whether the canvas shows the picture mirrored.
         index: (b,) position in the data set.
+        box: (b, 4) where the eyes or the face are, canvas pixels; NaN where that is not known.
     """
 
     image: Float[Tensor, "b c h w"]
     target: Float[Tensor, "b 2"]
     mirrored: Bool[Tensor, " b"]
     index: Int[Tensor, " b"]
+    box: Float[Tensor, "b 4"]
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -133,7 +135,8 @@ class GazeCanvas(Canvases):
             target = mirrored(target, self.data.answer)
         # Outside a moved picture is its mean: a dark edge would tell how far it was moved.
         image = warp(sample.image, matrix, self.canvas, fill=float(sample.image.float().mean()))
-        return {"image": self.photographed(image, rng)}, flipped, target
+        known = sample.box if self.whole and sample.box != box else None
+        return {"image": self.photographed(image, rng), "box": moved_box(known, matrix)}, flipped, target
 
     def photographed(self, image: Float[Tensor, "c h w"], rng: Generator) -> Float[Tensor, "c h w"]:
         """Light, gamma and the changes that all tasks have, on a canvas in 0..255."""

@@ -176,6 +176,10 @@ class WingSpecies(ClassImages):
             picture = picture[:, top:bottom, left:right].clone()
         return picture
 
+    def box_of(self, entry: ClassEntry) -> Box | None:
+        """The box about the junction, in the whole picture; its cut shows nothing else."""
+        return self.junction(entry.place) if self.look == "image" else None
+
     def drawn(self, index: int, species: str) -> UInt8[Tensor, "c h w"]:
         """A wing as it would look were it of a species: the whole picture, equal but near the junction for all of them."""
         size, unit = self.wings.size, self.wings.unit

@@ -1,7 +1,7 @@
 """A trained gaze network with everything needed to use it on pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -151,7 +151,9 @@ def _mirror(batch: GazeBatch | GazePartsBatch) -> GazeBatch | GazePartsBatch:
     if isinstance(batch, GazePartsBatch):
         image = batch.image.flip(-1)[:, [1, 0, 2]]
         return GazePartsBatch(image, batch.grid.flip(-1), batch.target, ~batch.mirrored, batch.index)
-    return GazeBatch(batch.image.flip(-1), batch.target, ~batch.mirrored, batch.index)
+    box = batch.box[:, [2, 1, 0, 3]]
+    box[:, ::2] = batch.image.shape[-1] - box[:, ::2]
+    return replace(batch, image=batch.image.flip(-1), mirrored=~batch.mirrored, box=box)
 
 
 class _Untold:

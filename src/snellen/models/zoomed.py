@@ -140,7 +140,12 @@ class ZoomedLabels(LabelNet):
 
 
 class ZoomedClasses(ClassNet):
-    """A classifier behind a zoom. With "cam" it looks twice, and answers with the mean of both logits (our choice)."""
+    """A classifier behind a zoom. With "cam" it looks twice, and answers with the mean of both logits (our choice).
+
+    Args:
+        model: the classifier.
+        zoomer: the zoom.
+    """
 
     def __init__(self, model: ClassNet, zoomer: Zoomer) -> None:
         super().__init__(model.net, model.classes, model.preprocess.channels, model.preprocess.contrast)
@@ -148,13 +153,13 @@ class ZoomedClasses(ClassNet):
         if isinstance(zoomer, CamCrop):
             zoomer.check(model.net)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> ClassOutput:
-        """See `ClassNet`."""
+    def forward(self, x: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"] | None = None) -> ClassOutput:
+        """See `ClassNet`; `boxes` as for `SaliencySampler`, in training."""
         if isinstance(self.zoomer, CamCrop):
             whole = super().forward(self.zoomer.whole(x)).logits
             seen = self.zoomer.close(x, self.net, self.preprocess)
             return ClassOutput((whole + super().forward(seen.image).logits) / 2, seen.grid, seen.saliency)
-        seen = self.zoomer(x)
+        seen = self.zoomer(x, boxes)
         return ClassOutput(super().forward(seen.image).logits, seen.grid, seen.saliency)
 
 
@@ -170,9 +175,9 @@ class ZoomedGaze(GazeNet):
             )
         self.zoomer = zoomer
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> GazeOutput:
-        """See `GazeNet`."""
-        seen = self.zoomer(x)
+    def forward(self, x: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"] | None = None) -> GazeOutput:
+        """See `GazeNet`; `boxes` as for `SaliencySampler`, in training."""
+        seen = self.zoomer(x, boxes)
         return GazeOutput(super().forward(seen.image).answer, seen.grid, seen.saliency)
 
 

@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from snellen.data import Batch
+from snellen.config import ZoomTrainConfig
 from snellen.keypoints.codecs import Target, axis_targets
 from snellen.models import KeypointOutput
 from snellen.models.zoomed import source_probability_window
 from snellen.models.zoomers import BETA, box_saliency
 
-__all__ = ["jittered_boxes", "original_frame_loss", "point_boxes", "saliency_loss"]
+__all__ = ["guiding_boxes", "jittered_boxes", "original_frame_loss", "point_boxes", "saliency_loss"]
 
 #: Probability below which a cell counts as not seen: its logarithm must stay finite where a crop leaves a point out.
 FLOOR = 1e-20
@@ -93,17 +93,49 @@ def jittered_boxes(boxes: Float[Tensor, "b k 4"], spread: float, generator: torc
     return torch.cat((centre - half, centre + half), dim=-1)
 
 
-def saliency_loss(output: KeypointOutput, batch: Batch) -> Float[Tensor, ""]:
-    """The divergence KL(of boxes || predicted) of the saliency, averaged over images: the zoom is told where the object is.
+def guiding_boxes(
+    boxes: Float[Tensor, "b k 4"], train: ZoomTrainConfig, *, seed: int, step: int
+) -> Float[Tensor, "b k 4"] | None:
+    """The boxes that zoom in a training step in place of a predicted saliency: `train.zoom_guide`, `train.zoom_jitter`.
+
+    Args:
+        boxes: of the objects, NaN for none.
+        train: the configuration.
+        seed: of the run.
+        step: its number; a resumed training draws the same.
+
+    Returns:
+        Boxes, NaN for images that the saliency zooms; None where it zooms all of them.
+    """
+    if not train.zoom_guide:
+        return None
+    chance = torch.Generator().manual_seed(train.steps * seed + step)
+    told = jittered_boxes(boxes, train.zoom_jitter, chance)
+    left_out = torch.rand(len(boxes), generator=chance).to(boxes.device) >= train.zoom_guide
+    return torch.where(left_out[:, None, None], torch.nan, told)
+
+
+def saliency_loss(
+    saliency: Float[Tensor, "b gh gw"] | None, boxes: Float[Tensor, "b k 4"], image: Float[Tensor, "b c h w"]
+) -> Float[Tensor, ""]:
+    """The divergence KL(of boxes || predicted) of the saliency: the zoom is told where the object is.
+
+    Args:
+        saliency: predicted, sum 1.
+        boxes: of the objects, canvas pixels; images without one (NaN) do not count.
+        image: the canvases; only their size matters.
+
+    Returns:
+        Mean over the images that have boxes, 0 without any.
 
     Raises:
         ValueError: for a network that predicts no saliency.
     """
-    if output.saliency is None:
+    if saliency is None:
         raise ValueError(
             "train.zoom_boxes supervises a saliency, and this model has none; take zoom saliency or separable"
         )
-    nodes = (output.saliency.shape[1], output.saliency.shape[2])
-    wanted = box_saliency(point_boxes(batch.xy, batch.labelled), batch.image, nodes, 1.0, BETA)
-    found = output.saliency.float() + FLOOR
-    return (wanted * (wanted.log() - found.log())).sum(dim=(1, 2)).mean()
+    wanted = box_saliency(boxes, image, (saliency.shape[1], saliency.shape[2]), 1.0, BETA)
+    known = torch.isfinite(boxes).all(dim=-1).any(dim=-1)
+    divergence = (wanted * (wanted.log() - (saliency.float() + FLOOR).log())).sum(dim=(1, 2))
+    return (divergence * known).sum() / known.sum().clamp(min=1)

@@ -11,7 +11,7 @@ from snellen.data.wing_species import wing_species
 from snellen.models import ClassNet
 from snellen.training.jobs.base import Job, make_model, refuse_other_classes, refuse_small_canvas
 from snellen.training.tasks.classification import ClassTask
-from snellen.training.zoom_setup import refuse_fixed
+from snellen.training.zoom_setup import check_supervision, refuse_fixed
 
 __all__ = ["class_images", "prepare_classes"]
 
@@ -54,6 +54,7 @@ def prepare_classes(config: ClassificationConfig, *, load_pretrained: bool = Tru
     refuse_other_classes(model, len(train.classes))
     refuse_small_canvas(config, canvas, model.minimum_size)
     refuse_fixed(model)
+    check_supervision(model, config.train, box_is_known=lambda: train[0].box is not None)
     return Job(
         task=ClassTask(model, config),
         train_set=ClassificationCanvas(train, canvas, config.augment, fit=data.fit, zoom=data.zoom, seed=config.seed),

@@ -7,7 +7,7 @@ from snellen.data.gaze_canvas import GazeCanvas, GazePartsCanvas
 from snellen.models.gaze_nets import GazeNet, ITracker
 from snellen.training.jobs.base import Job, make_model, refuse_small_canvas
 from snellen.training.tasks.gaze import GazeTask
-from snellen.training.zoom_setup import refuse_fixed
+from snellen.training.zoom_setup import check_supervision, refuse_fixed
 
 __all__ = ["gaze_canvases", "prepare_gaze"]
 
@@ -50,9 +50,11 @@ def prepare_gaze(config: GazeConfig, *, load_pretrained: bool = True) -> Job:
         raise ConfigError(f"model.choices.answer is {model.answer!r}, but the data hold {train.answer!r}; leave it out")
     refuse_small_canvas(config, data.canvas, model.minimum_size)
     refuse_fixed(model)
+    canvases = gaze_canvases(config, train, config.augment, config.seed)
+    check_supervision(model, config.train, box_is_known=lambda: bool(canvases[0]["box"].isfinite().all()))
     return Job(
         task=GazeTask(model, config),
-        train_set=gaze_canvases(config, train, config.augment, config.seed),
+        train_set=canvases,
         val_set=gaze_canvases(config, val),
         choices=model.choices,
         card={

@@ -12,6 +12,7 @@ from snellen.config import ClassificationConfig
 from snellen.data import ClassBatch
 from snellen.models import ClassNet, ClassOutput
 from snellen.training.tasks.task import Task
+from snellen.training.zoom_loss import guiding_boxes, saliency_loss
 
 __all__ = ["ClassTask"]
 
@@ -33,14 +34,19 @@ class ClassTask(Task):
     def __init__(self, model: ClassNet, config: ClassificationConfig) -> None:
         super().__init__(model, config)
 
-    def _answer(self, batch: ClassBatch) -> ClassOutput:
-        output: ClassOutput = self.model(batch.image.contiguous(memory_format=torch.channels_last))
+    def _answer(self, batch: ClassBatch, boxes: Tensor | None = None) -> ClassOutput:
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        output: ClassOutput = self.model(image) if boxes is None else self.model(image, boxes=boxes)
         return output
 
     def loss(self, batch: ClassBatch) -> Tensor:
-        """Cross-entropy, with the configuration's label smoothing."""
-        smoothing = self.config.train.label_smoothing
-        return F.cross_entropy(self._answer(batch).logits, batch.label, label_smoothing=smoothing)
+        """Cross-entropy, with the configuration's label smoothing, and that of the saliency where it is supervised."""
+        train, boxes = self.config.train, batch.box[:, None]
+        output = self._answer(batch, guiding_boxes(boxes, train, seed=self.config.seed, step=self.global_step))
+        loss = F.cross_entropy(output.logits, batch.label, label_smoothing=train.label_smoothing)
+        if train.zoom_boxes:
+            loss = loss + train.zoom_boxes * saliency_loss(output.saliency, boxes, batch.image)
+        return loss
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The accuracy."""
@@ -50,7 +56,7 @@ class ClassTask(Task):
         """Cross-entropy and accuracy."""
         output, images = self._answer(batch), len(batch.label)
         logits = output.logits
-        self.log_zoom(output, batch.image)
+        self.log_zoom(output, batch.image, batch.box[:, None])
         self.log("val/loss", F.cross_entropy(logits, batch.label), batch_size=images, on_epoch=True)
         ranked = logits.topk(min(5, logits.shape[1])).indices == batch.label[:, None]
         self.log("val/top1", ranked[:, 0].float().mean(), batch_size=images, on_epoch=True, prog_bar=True)

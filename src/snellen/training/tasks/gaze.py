@@ -13,6 +13,7 @@ from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
 from snellen.models.gaze_nets import GazeNet
 from snellen.models.outputs import GazeOutput
 from snellen.training.tasks.task import Task
+from snellen.training.zoom_loss import guiding_boxes, saliency_loss
 
 __all__ = ["GazeTask"]
 
@@ -36,8 +37,8 @@ class GazeTask(Task):
         super().__init__(model, config)
         self.answer, self.unit = model.answer, model.unit
 
-    def _answer(self, batch: GazeBatch | GazePartsBatch) -> GazeOutput:
-        output: GazeOutput = self.model(*batch.inputs)
+    def _answer(self, batch: GazeBatch | GazePartsBatch, boxes: Tensor | None = None) -> GazeOutput:
+        output: GazeOutput = self.model(*batch.inputs) if boxes is None else self.model(*batch.inputs, boxes=boxes)
         return output
 
     def _loss(self, found: Tensor, true: Tensor) -> Tensor:
@@ -49,8 +50,16 @@ class GazeTask(Task):
         return F.l1_loss(found / self.unit, true / self.unit)
 
     def loss(self, batch: GazeBatch | GazePartsBatch) -> Tensor:
-        """The configuration's loss, in units of 10 degrees or 5 centimetres."""
-        return self._loss(self._answer(batch).answer.float(), batch.target)
+        """The configuration's loss, in units of 10 degrees or 5 centimetres, and that of a supervised saliency."""
+        train = self.config.train
+        if isinstance(batch, GazePartsBatch):  # which nothing zooms
+            return self._loss(self._answer(batch).answer.float(), batch.target)
+        boxes = batch.box[:, None]
+        output = self._answer(batch, guiding_boxes(boxes, train, seed=self.config.seed, step=self.global_step))
+        loss = self._loss(output.answer.float(), batch.target)
+        if train.zoom_boxes:
+            loss = loss + train.zoom_boxes * saliency_loss(output.saliency, boxes, batch.image)
+        return loss
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The validation error."""
@@ -61,7 +70,7 @@ class GazeTask(Task):
         """Loss and error."""
         output, pictures = self._answer(batch), len(batch.target)
         found = output.answer.float()
-        self.log_zoom(output, batch.inputs[0])
+        self.log_zoom(output, batch.inputs[0], None if isinstance(batch, GazePartsBatch) else batch.box[:, None])
         self.log("val/loss", self._loss(found, batch.target), batch_size=pictures, on_epoch=True)
         apart = angular_loss(found, batch.target) if self.answer == "angles" else (found - batch.target).norm(dim=1)
         self.log("val/error", apart.mean(), batch_size=pictures, on_epoch=True, prog_bar=True)

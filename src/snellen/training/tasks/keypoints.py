@@ -16,7 +16,7 @@ from snellen.models.zoomed import decode_output
 from snellen.training.losses import keypoint_loss, sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
 from snellen.training.tasks.task import Task
-from snellen.training.zoom_loss import jittered_boxes, original_frame_loss, point_boxes, saliency_loss
+from snellen.training.zoom_loss import guiding_boxes, original_frame_loss, point_boxes, saliency_loss
 
 __all__ = ["KeypointTask"]
 
@@ -48,16 +48,14 @@ class KeypointTask(Task):
     def _answer(self, batch: Batch, *, guide: bool = False) -> KeypointOutput:
         """What the model says; told the boxes where it needs them, or where `guide` is set and training tells them."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        train, boxes = self.config.train, {}
+        boxes = None
         if self.model.needs_boxes:
-            boxes = {"boxes": point_boxes(batch.xy, batch.labelled)}
-        elif guide and train.zoom_guide:
-            # A generator of the step's own: a resumed training draws the same.
-            chance = torch.Generator().manual_seed(train.steps * self.config.seed + self.global_step)
-            told = jittered_boxes(point_boxes(batch.xy, batch.labelled), train.zoom_jitter, chance)
-            left_out = torch.rand(len(image), generator=chance).to(told.device) >= train.zoom_guide
-            boxes = {"boxes": torch.where(left_out[:, None, None], torch.nan, told)}
-        output: KeypointOutput = self.model(image, **boxes)
+            boxes = point_boxes(batch.xy, batch.labelled)
+        elif guide:
+            boxes = guiding_boxes(
+                point_boxes(batch.xy, batch.labelled), self.config.train, seed=self.config.seed, step=self.global_step
+            )
+        output: KeypointOutput = self.model(image) if boxes is None else self.model(image, boxes=boxes)
         return output
 
     def _data_term(self, output: KeypointOutput, batch: Batch) -> Tensor:
@@ -76,7 +74,8 @@ class KeypointTask(Task):
         output = self._answer(batch, guide=True)
         loss = self._data_term(output, batch)
         if self.config.train.zoom_boxes:
-            loss = loss + self.config.train.zoom_boxes * output.logits.shape[1] * saliency_loss(output, batch)
+            told = saliency_loss(output.saliency, point_boxes(batch.xy, batch.labelled), batch.image)
+            loss = loss + self.config.train.zoom_boxes * output.logits.shape[1] * told
         for weight, group in self._penalties:
             loss = loss + weight * sum_of_squares(group)
         return loss
