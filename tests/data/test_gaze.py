@@ -16,7 +16,7 @@ from snellen.config import ConfigError, GazeAugmentConfig, GazeDataConfig
 from snellen.data import DataError, GazeCanvas, GazeDataset, GazePartsCanvas, GazeScenes, build_gaze
 from snellen.data.gaze import people_held_out
 from snellen.data.gaze_angles import angles_of, angular_error, angular_loss, direction, mirrored, rotated
-from snellen.data.gaze_canvas import face_grid, turned_by
+from snellen.data.gaze_canvas import GazeBatch, face_grid, turned_by
 from snellen.data.gaze_table import read_gaze_table
 from snellen.geometry import Box, compose, hflip, rotation, scaling, warp
 from snellen.keypoints.formats import AnnotationError
@@ -114,7 +114,9 @@ def test_canonical_shows_left_eyes_alone(root):
 def test_evaluation_shows_the_picture_as_it_is_and_no_head_yaw(root):
     data = build_gaze(GazeDataConfig(root=str(root)), "test")
     drawn = GazeCanvas(data, (SIDE, SIDE))[0]
-    assert set(drawn) == {"image", "target", "mirrored", "index"}
+    assert set(drawn) == {"image", "target", "mirrored", "index", "box"}
+    batch = GazeBatch(**{name: value[None] for name, value in drawn.items()})
+    assert [tuple(given.shape) for given in batch.inputs] == [(1, 1, SIDE, SIDE)]  # the picture alone
     torch.testing.assert_close(drawn["image"], data[0].image.float(), atol=1e-3, rtol=0)
     assert data.entries[0].head_yaw == 15 * (6 % 3 - 1)
 
