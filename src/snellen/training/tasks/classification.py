@@ -11,13 +11,12 @@ from torch import Tensor
 from snellen.config import ClassificationConfig
 from snellen.data import ClassBatch
 from snellen.models import ClassNet, ClassOutput
-from snellen.training.tasks.task import Task
-from snellen.training.zoom_loss import guiding_boxes, saliency_loss
+from snellen.training.tasks.task import GuidedTask
 
 __all__ = ["ClassTask"]
 
 
-class ClassTask(Task):
+class ClassTask(GuidedTask):
     """Loss, optimiser and validation of a classifier.
 
     Logs train/loss every step and val/top1, val/top5 (shares of the images) and val/loss at validations.
@@ -35,18 +34,15 @@ class ClassTask(Task):
         super().__init__(model, config)
 
     def _answer(self, batch: ClassBatch, boxes: Tensor | None = None) -> ClassOutput:
-        image = batch.image.contiguous(memory_format=torch.channels_last)
-        output: ClassOutput = self.model(image) if boxes is None else self.model(image, boxes=boxes)
+        output: ClassOutput = self._ask(batch.image.contiguous(memory_format=torch.channels_last), boxes=boxes)
         return output
 
     def loss(self, batch: ClassBatch) -> Tensor:
         """Cross-entropy, with the configuration's label smoothing, and that of the saliency where it is supervised."""
-        train, boxes = self.config.train, batch.box[:, None]
-        output = self._answer(batch, guiding_boxes(boxes, train, seed=self.config.seed, step=self.global_step))
-        loss = F.cross_entropy(output.logits, batch.label, label_smoothing=train.label_smoothing)
-        if train.zoom_boxes:
-            loss = loss + train.zoom_boxes * saliency_loss(output.saliency, boxes, batch.image)
-        return loss
+        boxes = batch.box[:, None]
+        output = self._answer(batch, self._guide(boxes))
+        loss = F.cross_entropy(output.logits, batch.label, label_smoothing=self.config.train.label_smoothing)
+        return loss + self._supervision(output, boxes, batch.image)
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The accuracy."""

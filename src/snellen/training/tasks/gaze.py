@@ -12,13 +12,12 @@ from snellen.data.gaze_angles import angular_loss
 from snellen.data.gaze_canvas import GazeBatch, GazePartsBatch
 from snellen.models.gaze_nets import GazeNet
 from snellen.models.outputs import GazeOutput
-from snellen.training.tasks.task import Task
-from snellen.training.zoom_loss import guiding_boxes, saliency_loss
+from snellen.training.tasks.task import GuidedTask
 
 __all__ = ["GazeTask"]
 
 
-class GazeTask(Task):
+class GazeTask(GuidedTask):
     """Loss, optimiser and validation of a gaze network.
 
     Logs train/loss every step, and val/error (degrees between directions or centimetres between points, mean over pictures) and
@@ -38,7 +37,7 @@ class GazeTask(Task):
         self.answer, self.unit = model.answer, model.unit
 
     def _answer(self, batch: GazeBatch | GazePartsBatch, boxes: Tensor | None = None) -> GazeOutput:
-        output: GazeOutput = self.model(*batch.inputs) if boxes is None else self.model(*batch.inputs, boxes=boxes)
+        output: GazeOutput = self._ask(*batch.inputs, boxes=boxes)
         return output
 
     def _loss(self, found: Tensor, true: Tensor) -> Tensor:
@@ -51,15 +50,11 @@ class GazeTask(Task):
 
     def loss(self, batch: GazeBatch | GazePartsBatch) -> Tensor:
         """The configuration's loss, in units of 10 degrees or 5 centimetres, and that of a supervised saliency."""
-        train = self.config.train
         if isinstance(batch, GazePartsBatch):  # which nothing zooms
             return self._loss(self._answer(batch).answer.float(), batch.target)
         boxes = batch.box[:, None]
-        output = self._answer(batch, guiding_boxes(boxes, train, seed=self.config.seed, step=self.global_step))
-        loss = self._loss(output.answer.float(), batch.target)
-        if train.zoom_boxes:
-            loss = loss + train.zoom_boxes * saliency_loss(output.saliency, boxes, batch.image)
-        return loss
+        output = self._answer(batch, self._guide(boxes))
+        return self._loss(output.answer.float(), batch.target) + self._supervision(output, boxes, batch.image)
 
     def progress(self, metrics: Mapping[str, Any]) -> str:
         """The validation error."""

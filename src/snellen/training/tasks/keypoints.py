@@ -15,13 +15,13 @@ from snellen.models import KeypointNet, KeypointOutput
 from snellen.models.zoomed import decode_output
 from snellen.training.losses import keypoint_loss, sum_of_squares
 from snellen.training.metrics import image_errors, normalised_errors
-from snellen.training.tasks.task import Task
-from snellen.training.zoom_loss import guiding_boxes, original_frame_loss, point_boxes, saliency_loss
+from snellen.training.tasks.task import GuidedTask
+from snellen.training.zoom_loss import original_frame_loss, point_boxes
 
 __all__ = ["KeypointTask"]
 
 
-class KeypointTask(Task):
+class KeypointTask(GuidedTask):
     """Loss, optimiser and validation of a keypoint model.
 
     Logs train/loss every step and val/loss, val/nme (fraction of the normaliser) at validations.
@@ -45,17 +45,11 @@ class KeypointTask(Task):
         weights = {name: getattr(config.train, f"l2_{name}") for name in groups}
         self._penalties = [(weights[n], [p for p in g if p.requires_grad]) for n, g in groups.items() if weights[n]]
 
-    def _answer(self, batch: Batch, *, guide: bool = False) -> KeypointOutput:
-        """What the model says; told the boxes where it needs them, or where `guide` is set and training tells them."""
-        image = batch.image.contiguous(memory_format=torch.channels_last)
-        boxes = None
+    def _answer(self, batch: Batch, boxes: Tensor | None = None) -> KeypointOutput:
+        """What the model says; told the true boxes where it needs them."""
         if self.model.needs_boxes:
             boxes = point_boxes(batch.xy, batch.labelled)
-        elif guide:
-            boxes = guiding_boxes(
-                point_boxes(batch.xy, batch.labelled), self.config.train, seed=self.config.seed, step=self.global_step
-            )
-        output: KeypointOutput = self.model(image) if boxes is None else self.model(image, boxes=boxes)
+        output: KeypointOutput = self._ask(batch.image.contiguous(memory_format=torch.channels_last), boxes=boxes)
         return output
 
     def _data_term(self, output: KeypointOutput, batch: Batch) -> Tensor:
@@ -71,11 +65,10 @@ class KeypointTask(Task):
 
     def loss(self, batch: Batch) -> Tensor:
         """The data term plus the paper's L2 terms, and the saliency's supervision, where their weights are not zero."""
-        output = self._answer(batch, guide=True)
-        loss = self._data_term(output, batch)
-        if self.config.train.zoom_boxes:
-            told = saliency_loss(output.saliency, point_boxes(batch.xy, batch.labelled), batch.image)
-            loss = loss + self.config.train.zoom_boxes * output.logits.shape[1] * told
+        boxes = point_boxes(batch.xy, batch.labelled)
+        output = self._answer(batch, self._guide(boxes))
+        # Both terms sum over the points, so that one weight suits any number of them.
+        loss = self._data_term(output, batch) + output.logits.shape[1] * self._supervision(output, boxes, batch.image)
         for weight, group in self._penalties:
             loss = loss + weight * sum_of_squares(group)
         return loss

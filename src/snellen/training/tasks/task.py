@@ -8,11 +8,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from snellen.config import RunConfig, TrainConfig
+from snellen.config import ClassificationConfig, GazeConfig, KeypointConfig, RunConfig, TrainConfig
 from snellen.layers import MultiScaleRecalibration, auxiliary_losses
 from snellen.training.zoom_diagnostics import DIAGNOSTICS, ZoomView, zoom_diagnostics
+from snellen.training.zoom_loss import guiding_boxes, saliency_loss
 
-__all__ = ["Task", "make_optimiser", "one_cycle", "step_decay"]
+__all__ = ["GuidedTask", "Task", "make_optimiser", "one_cycle", "step_decay"]
 
 
 def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -125,3 +126,22 @@ class Task(LightningModule):
             )
         self.log("train/loss", loss, prog_bar=True)
         return loss
+
+
+class GuidedTask(Task):
+    """A task whose data may say where the object is, so that a learned zoom can be told, see `ZoomTrainConfig`."""
+
+    config: KeypointConfig | ClassificationConfig | GazeConfig
+
+    def _ask(self, *inputs: Tensor, boxes: Tensor | None = None) -> Any:
+        """What the model says of its inputs, told boxes where there are some."""
+        return self.model(*inputs) if boxes is None else self.model(*inputs, boxes=boxes)
+
+    def _guide(self, boxes: Tensor) -> Tensor | None:
+        """The boxes (b, k, 4) that zoom in this step in place of the predicted saliency, if any."""
+        return guiding_boxes(boxes, self.config.train, seed=self.config.seed, step=self.global_step)
+
+    def _supervision(self, output: Any, boxes: Tensor, image: Tensor) -> Tensor | float:
+        """The weighted loss of the saliency; 0 where it is not supervised."""
+        weight = self.config.train.zoom_boxes
+        return weight * saliency_loss(output.saliency, boxes, image) if weight else 0.0
