@@ -295,6 +295,19 @@ def test_nothing_of_the_gates_full_size_is_kept():
         assert sum(sizes.values()) < 0.75 * x.numel() * 4
 
 
+@pytest.mark.parametrize("side", [7, 14, 16, 28, 33])
+def test_training_goes_on_after_inference(side):
+    """What depends on sizes alone is kept, never as a tensor of inference; the answer may be changed in place."""
+    x, layer = torch.rand(2, 8, side, side), MultiScaleRecalibration(8)
+    with torch.inference_mode():
+        shown = layer(x)
+    y = layer(x.requires_grad_())
+    assert torch.equal(y, shown)
+    y.mul_(2).sub_(0.5).sum().backward()
+    assert x.grad.isfinite().all()
+    assert layer.paths[0].restore_weight.grad.abs().sum() > 0
+
+
 def test_export_of_any_size():
     any_size = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     made = layer(grids=(2, 3), share="cell")  # test_onnx has the others

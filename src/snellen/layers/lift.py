@@ -15,9 +15,8 @@ How this differs: a side may be odd (lift.md 2.3: nothing is published). These a
 quicker on CPUs and keeps nothing for the backward pass but its input.
 """
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
+from snellen.layers.counting import is_counting
 from snellen.layers.lift_checks import (
     MEMORIES,
     PADDINGS,
@@ -48,25 +48,10 @@ __all__ = [
     "lift_down",
     "lift_net",
     "lift_up",
-    "plain_operations",
     "unlift",
 ]
 
 Memory = Literal["recompute", "autograd"]
-
-#: Whether plain operations are used wherever they can be (`plain_operations`).
-_plain = False
-
-
-@contextlib.contextmanager
-def plain_operations() -> Iterator[None]:
-    """Lift by torch's own operations, which a counter of multiply-adds sees; for counting, not for speed."""
-    global _plain
-    before, _plain = _plain, True
-    try:
-        yield
-    finally:
-        _plain = before
 
 
 @dataclass(frozen=True)
@@ -296,7 +281,7 @@ def _by_hand(weights: Sequence[LiftWeights], dtype: torch.dtype, padding: str, m
     nets = [net for pair in weights for net in pair]
     return (
         memory != "autograd"
-        and not _plain
+        and not is_counting()
         and padding == "zeros"
         and dtype in (torch.float32, torch.float64)
         and all(

@@ -74,9 +74,7 @@ def multi_scale_recalibrate(
     with no_autocast(x.device.type):
         pooled = [p.to(reduce_weight.dtype) for p in pool_regions(x, grids)]
         hidden = hidden_features(pooled, reduce_weight, reduce_bias, (x.shape[-2], x.shape[-1]))
-        logits = weigh(restore_weight, F.relu(hidden))
-        if restore_bias is not None:
-            logits = logits + restore_bias[:, None, None]
+        logits = weigh(restore_weight, F.relu(hidden), restore_bias)
         return scale_cells(x, logits.sigmoid())
 
 

@@ -78,9 +78,22 @@ def hidden_features(
     return total
 
 
-def weigh(weight: Float[Tensor, "o i"] | Float[Tensor, "o i n m"], p: Float[Tensor, "b i n m"]) -> Tensor:
-    """A linear map of every cell's channels to (b, o, n, m): one for all cells, or one each."""
-    return torch.einsum("oi,binm->bonm" if weight.ndim == 2 else "oinm,binm->bonm", weight, p)
+def weigh(
+    weight: Float[Tensor, "o i"] | Float[Tensor, "o i n m"],
+    p: Float[Tensor, "b i n m"],
+    bias: Float[Tensor, " o"] | None = None,
+) -> Float[Tensor, "b o n m"]:
+    """A linear map of every cell's channels: one for all cells, or one each.
+
+    One for all is a single product of all cells' rows of channels, which is also how `pool_regions` lays out the means of small
+    maps; the answer is laid out likewise.
+    """
+    if weight.ndim == 4:
+        each = torch.einsum("oinm,binm->bonm", weight, p)
+        return each if bias is None else each + bias[:, None, None]
+    rows = p.permute(0, 2, 3, 1)
+    flat = F.linear(rows.reshape(-1, rows.shape[-1]), weight, bias)
+    return flat.view(*rows.shape[:-1], len(weight)).permute(0, 3, 1, 2)
 
 
 class Bottleneck(nn.Module):
@@ -171,10 +184,11 @@ class Bottleneck(nn.Module):
         if self.rank is not None:
             hidden = hidden * spread_cells(_fitted(self.rank, grid), cells)
         last = _fitted(self.restore_weight, grid)
-        logits = weigh(last if last.ndim == 2 else spread_cells(last, cells), hidden)
-        if self.restore_bias is not None:
-            bias = _fitted(self.restore_bias, grid)
-            logits = logits + (bias[:, None, None] if bias.ndim == 1 else spread_cells(bias, cells))
+        bias = None if self.restore_bias is None else _fitted(self.restore_bias, grid)
+        shared = bias if bias is not None and bias.ndim == 1 else None
+        logits = weigh(last if last.ndim == 2 else spread_cells(last, cells), hidden, shared)
+        if bias is not None and bias.ndim > 1:
+            logits = logits + spread_cells(bias, cells)
         if self.logit_map is None:
             return logits
         return (logits if cells == (1, 1) else spread_cells(logits, size)) + resample_map(self.logit_map, size)

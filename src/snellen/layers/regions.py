@@ -12,14 +12,17 @@ which the map is averaged. With K = 2, h = 7 and "grid", cells and regions along
 Regions are rectangles, so their means are two small matrix products; the forms below that are faster give the same numbers.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from snellen.layers.counting import is_counting
 
 __all__ = ["Extent", "Pool", "Region", "cell_mean", "common_cells", "pool_regions", "scale_cells", "spread_cells"]
 
@@ -27,6 +30,8 @@ Region = Literal["grid", "window", "strided"]
 Pool = Literal["avg", "max", "avg+max"]
 #: The size of a scale's regions: K of "grid"; of the others pixels (a whole number) or a share of the map's side (a float).
 Extent = int | float
+#: Pixels up to which a map is small, see `_matrices_pay`: 28 x 28 gains, 32 x 32 does not (measured, forward).
+FEW_PIXELS = 800
 
 
 def pool_regions(
@@ -58,14 +63,16 @@ def pool_regions(
     finest = int(extents[-1])
     if _open(h, w):
         # Asking whether sizes divide would pin them in an exported graph.
-        return [_matrices_mean(x, *(_grid_cells(n, int(k), x) for n in (h, w))) for k in extents]
+        kind = _sum_type(x), x.device
+        return [_matrices_mean(x, *(_grid_cells(n, int(k), *kind) for n in (h, w))) for k in extents]
     # A grid over a divisor's cells is averaged from them: the same numbers, and the map is read once.
     nests = h % finest == 0 and w % finest == 0 and all(finest % int(k) == 0 for k in extents)
+    small = pool == "avg" and _matrices_pay(x)
     if not nests:
-        if pool == "avg" and _matrices_pay(x):
+        if small:
             return _small_means(x, [int(k) for k in extents])
         return [_cells_direct(x, min(int(k), h), min(int(k), w), pool) for k in extents]
-    fine = _cells_even(x, finest, pool)
+    fine = _small_means(x, [finest])[0] if small and finest > 1 else _cells_even(x, finest, pool)
     return [fine if k == finest else _cells_even(fine, int(k), pool) for k in extents]
 
 
@@ -90,20 +97,25 @@ def spread_cells(z: Float[Tensor, "*b n m"], cells: tuple[int, int]) -> Float[Te
     >>> spread_cells(torch.tensor([[[1.0, 2.0, 3.0]]]), (1, 5))
     tensor([[[1., 1., 2., 2., 3.]]])
     """
+    n, m = z.shape[-2:]
+    if (n, m) == cells:
+        return z
+    if not _open(*cells) and cells[0] % n == 0 and cells[1] % m == 0:
+        rows, columns = cells[0] // n, cells[1] // m
+        return z[..., :, None, :, None].expand(*z.shape[:-1], rows, m, columns).reshape(*z.shape[:-2], *cells)
     for dim, wanted in ((-2, cells[0]), (-1, cells[1])):
         have = z.shape[dim]
-        if _open(wanted) or (have != wanted and wanted % have):
+        if _open(wanted) or have != wanted:
             z = z.index_select(dim, torch.arange(wanted, device=z.device) * have // wanted)
-        elif have != wanted:
-            z = z.repeat_interleave(wanted // have, dim)
     return z
 
 
 def scale_cells(x: Float[Tensor, "b c h w"], gate: Float[Tensor, "b c n m"]) -> Float[Tensor, "b c h w"]:
     """A map times a gate that is constant on cells.
 
-    The gate is repeated along rows alone, and multiplied band by band, where the cells divide the map: a gate of the map's size
-    would cost more time than the rest. Nothing of that size is kept for the backward pass.
+    The gate is repeated along rows alone, and multiplied band by band, where the cells divide the map: a gate of a large map's
+    size would cost more time than the rest. For small maps, and where cells do not divide, it is made where the answer comes to
+    stand. Nothing of that size is kept for the backward pass.
 
     Args:
         x: map.
@@ -119,48 +131,96 @@ def scale_cells(x: Float[Tensor, "b c h w"], gate: Float[Tensor, "b c n m"]) -> 
         return x * gate
     if torch.compiler.is_exporting() and (_open(h, w) or h % n or w % m):
         return x * spread_cells(gate, (h, w))
-    if h % n or w % m:
-        scaled: Tensor = _ScaleUneven.apply(x, gate)
-        return scaled
+    if h % n or w % m or _matrices_pay(x):
+        return _scale_in_full(x, gate)
     if _channels_last(x):
         rows = gate.permute(0, 2, 3, 1).unsqueeze(3).expand(-1, -1, -1, w // m, -1).flatten(2, 3).unsqueeze(2)
         return (x.permute(0, 2, 3, 1).unflatten(1, (n, h // n)) * rows).flatten(1, 2).permute(0, 3, 1, 2)
     return (x.unflatten(2, (n, h // n)) * spread_cells(gate, (n, w)).unsqueeze(3)).flatten(2, 3)
 
 
-class _ScaleUneven(torch.autograd.Function):
-    """The same where sides do not divide: the gate is made in the map's size, but made again rather than kept."""
+def _scale_in_full(x: Tensor, gate: Tensor) -> Tensor:
+    """The same with a gate of the map's size, which the answer then takes the memory of."""
+    if torch.is_grad_enabled() and (x.requires_grad or gate.requires_grad):
+        scaled: Tensor = _ScaleInFull.apply(x, gate)
+    else:
+        scaled = _times_full(x, gate)
+    return scaled.view(x.shape)
+
+
+class _ScaleInFull(torch.autograd.Function):
+    """`_times_full`, whose gate is made again for the gradients rather than kept."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate: Tensor) -> Tensor:
         ctx.save_for_backward(x, gate)
-        return x * _full_size(gate, x)
+        return _times_full(x, gate)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, gate = ctx.saved_tensors
-        rows, columns = (_owners(side, n, x).to(x.dtype) for side, n in zip(x.shape[2:], gate.shape[2:], strict=True))
+        if _matrices_pay(x):
+            owners = _every_owner(x, gate)
+            of_gate = torch.bmm(gradient * x.flatten(2), owners.mT)
+            return (gradient * torch.bmm(gate.flatten(2), owners)).view(x.shape), of_gate.view(gate.shape)
+        rows, columns = (
+            _owners(side, n, x.dtype, x.device) for side, n in zip(x.shape[2:], gate.shape[2:], strict=True)
+        )
         return gradient * _full_size(gate, x), rows @ ((gradient * x) @ columns.mT)
+
+
+def _times_full(x: Tensor, gate: Tensor) -> Tensor:
+    """`x * gate`, pixels in one axis where that is the fast way."""
+    if not _matrices_pay(x):
+        return x * _full_size(gate, x)
+    # A product with zeros and ones: exact, and on small maps many times as fast as copying by index. In place, since fresh
+    # memory takes as long as the multiplication.
+    return torch.bmm(gate.flatten(2), _every_owner(x, gate)).mul_(x.flatten(2))
 
 
 def _full_size(gate: Tensor, x: Tensor) -> Tensor:
     (h, w), (n, m) = x.shape[-2:], gate.shape[-2:]
-    if _channels_last(x):
-        y, z = (torch.arange(side, device=x.device) * k // side for side, k in ((h, n), (w, m)))
-        places = (y[:, None] * m + z).flatten()
-        rows = gate.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, places)
-        return rows.unflatten(1, (h, w)).permute(0, 3, 1, 2)
-    if not _matrices_pay(x):
+    if not _channels_last(x):
         return spread_cells(gate, (h, w))
-    # A product with zeros and ones: exact, and on small maps many times as fast as copying by index.
-    owners = torch.kron(_owners(h, n, x), _owners(w, m, x)).to(gate.dtype)
-    return (gate.flatten(2) @ owners).unflatten(2, (h, w))
+    y, z = (torch.arange(side, device=x.device) * k // side for side, k in ((h, n), (w, m)))
+    places = (y[:, None] * m + z).flatten()
+    rows = gate.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, places)
+    return rows.unflatten(1, (h, w)).permute(0, 3, 1, 2)
 
 
-def _owners(side: int, n: int, x: Tensor) -> Tensor:
+def _every_owner(x: Tensor, gate: Tensor) -> Float[Tensor, "b nm hw"]:
+    """`_map_owners` of a map and its gate, for each image."""
+    owners = _constant(_map_owners, x, tuple(x.shape[-2:]), tuple(gate.shape[-2:]), gate.dtype)
+    return owners.expand(x.shape[0], -1, -1)
+
+
+def _owners(side: int, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(n, side): 1 where a pixel belongs to a cell."""
-    owner = torch.arange(side, device=x.device) * n // side
-    return (owner == torch.arange(n, device=x.device)[:, None]).to(_sum_type(x))
+    owner = torch.arange(side, device=device) * n // side
+    return (owner == torch.arange(n, device=device)[:, None]).to(dtype)
+
+
+def _map_owners(
+    size: tuple[int, int], cells: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "nm hw"]:
+    """The same for the pixels and cells of a map."""
+    rows, columns = (_owners(side, n, dtype, device) for side, n in zip(size, cells, strict=True))
+    return torch.kron(rows, columns)
+
+
+def _constant(build: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
+    """`build(*arguments, device)`, which depends on sizes alone: made once, for on a small map that takes as long as its use.
+
+    A graph that is being traced gets one of its own.
+    """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) not in (Tensor, nn.Parameter)
+    return build(*arguments, x.device) if traced else _kept(build, *arguments, x.device)
+
+
+@functools.lru_cache(maxsize=128)
+def _kept(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    with torch.inference_mode(False):  # one that inference made could not serve a training
+        return build(*arguments)
 
 
 def cell_mean(z: Float[Tensor, "b c n m"], size: tuple[int, int]) -> Float[Tensor, "b c 1 1"]:
@@ -224,33 +284,44 @@ def _small_means(x: Tensor, grids: Sequence[int]) -> list[Tensor]:
     """All scales' means of a small map at once, as one product with their regions' weights."""
     h, w = x.shape[-2:]
     counts = [(min(k, h), min(k, w)) for k in grids]
-    weights = [torch.kron(_grid_cells(h, k, x), _grid_cells(w, k, x)) for k in grids]
-    means = x.to(_sum_type(x)).flatten(2) @ torch.cat(weights).mT
-    parts = means.split([n * m for n, m in counts], dim=2)
-    return [part.unflatten(2, cells) for part, cells in zip(parts, counts, strict=True)]
+    weights = _constant(_map_cells, x, (h, w), tuple(grids), _sum_type(x))
+    # Rows of channels, one a cell, as the linear maps that follow want them.
+    rows = torch.bmm(weights.expand(x.shape[0], -1, -1), x.to(_sum_type(x)).flatten(2).mT)
+    parts = rows.split([n * m for n, m in counts], dim=1)
+    return [part.unflatten(1, cells).permute(0, 3, 1, 2) for part, cells in zip(parts, counts, strict=True)]
 
 
 def _matrices_pay(x: Tensor) -> bool:
-    """Whether a dense product is the fastest way: for maps of few pixels on a CPU, whose torch copies them slowly."""
-    return x.device.type == "cpu" and not _channels_last(x) and x.shape[-2] * x.shape[-1] <= 400
+    """Whether a dense product is the fastest way: for few pixels on a CPU, where torch treats short rows slowly."""
+    few = x.shape[-2] * x.shape[-1] <= FEW_PIXELS
+    return few and x.device.type == "cpu" and not _channels_last(x) and not is_counting()
 
 
 def _channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _grid_cells(side: int, k: int, x: Tensor) -> Tensor:
+def _grid_cells(side: int, k: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(n, side): each cell's weights of the pixels, for the means over the regions of a grid."""
     n = min(k, side)
-    i = torch.arange(n, device=x.device)[:, None]
-    return _weights(i * side // n, ((i + 1) * side + n - 1) // n, side, x)
+    i = torch.arange(n, device=device)[:, None]
+    return _weights(i * side // n, ((i + 1) * side + n - 1) // n, side, dtype)
+
+
+def _map_cells(
+    size: tuple[int, int], grids: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "cells hw"]:
+    """Each cell's weights of a map's pixels, the cells of all grids side by side."""
+    h, w = size
+    weights = [torch.kron(_grid_cells(h, k, dtype, device), _grid_cells(w, k, dtype, device)) for k in grids]
+    return torch.cat(weights)
 
 
 def _box_cells(side: int, extent: Extent, region: str, x: Tensor) -> Tensor:
-    """The same for boxes."""
+    """As `_grid_cells`, for boxes."""
     middle, reach = _boxes(side, extent, region)
     centre = torch.arange(0, side, middle, device=x.device)[:, None]
-    return _weights((centre - reach).clamp(min=0), (centre + reach + 1).clamp(max=side), side, x)
+    return _weights((centre - reach).clamp(min=0), (centre + reach + 1).clamp(max=side), side, _sum_type(x))
 
 
 def _boxes(side: int, extent: Extent, region: str) -> tuple[int, int]:
@@ -262,9 +333,9 @@ def _boxes(side: int, extent: Extent, region: str) -> tuple[int, int]:
     return 1, side if isinstance(extent, float) and extent == 1 else min(pixels // 2, side)
 
 
-def _weights(start: Tensor, stop: Tensor, side: int, x: Tensor) -> Tensor:
-    pixel = torch.arange(side, device=x.device)
-    inside = ((pixel >= start) & (pixel < stop)).to(_sum_type(x))
+def _weights(start: Tensor, stop: Tensor, side: int, dtype: torch.dtype) -> Tensor:
+    pixel = torch.arange(side, device=start.device)
+    inside = ((pixel >= start) & (pixel < stop)).to(dtype)
     return inside / inside.sum(1, keepdim=True)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from snellen.layers.lift import plain_operations
+from snellen.layers.counting import plain_operations
 
 __all__ = [
     "check_patterns",
@@ -79,7 +79,7 @@ def count_macs(model: nn.Module, image: Tensor) -> int | None:
 
 def multiply_adds(run: Callable[[], object]) -> int:
     """Multiply-adds of what `run` does: half of what torch.utils.flop_counter counts, convolutions and matrix products."""
-    # The quick forms of the layers are no convolutions to the counter.
+    # The quick forms of the layers are none of these, or more of them than there are.
     with plain_operations(), FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops()) // 2
