@@ -57,6 +57,47 @@ class TestSeparableModel(TestZoomedModel):
         return awake(keypoint_model("separable", nodes=7))
 
 
+class TestModelThatLooksTwice(TestZoomedModel):
+    def make(self):
+        return awake(keypoint_model("separable", nodes=9, looks=2, mirror=True))
+
+
+def test_a_second_look_is_at_the_box_of_the_first_answer():
+    torch.manual_seed(0)
+    twice = awake(keypoint_model("separable", looks=2)).eval()
+    once = awake(keypoint_model("separable")).eval()
+    once.load_state_dict(twice.state_dict())
+    canvas = torch.rand(2, 3, 70, 90) * 255
+    with torch.no_grad():
+        first, answer = once(canvas), twice(canvas)
+        xy = decode_output(first, "local", canvas=(70, 90), stride=1).xy
+        box = torch.cat((xy.amin(1), xy.amax(1)), -1)[:, None]
+        seen = once.zoomer.around(canvas, box)
+    assert (first.grid.nodes - answer.grid.nodes).abs().max() > 0.01
+    torch.testing.assert_close(answer.grid.nodes, seen.grid.nodes)
+    torch.testing.assert_close(answer.logits, once.net(seen.image).logits)
+    told = once(canvas, boxes=box).grid.nodes
+    torch.testing.assert_close(told, seen.grid.nodes)  # as training zooms on boxes that it is told
+    torch.testing.assert_close(twice(canvas, boxes=box).grid.nodes, told)
+    assert torch.equal(twice.train()(canvas).grid.nodes, once.train()(canvas).grid.nodes)
+
+
+def test_mirrored_saliency_mirrors_with_the_picture():
+    """As no network's own does, whatever its weights; training does not wait for a second glance."""
+    torch.manual_seed(0)
+    sampler = SaliencySampler((32, 32), (9, 11), mirror=True, backbone="tiny").eval()
+    torch.nn.init.normal_(sampler.look.head.weight, std=300.0)
+    picture = torch.rand(2, 3, 64, 80) * 255
+    with torch.no_grad():
+        found, mirrored = sampler(picture).saliency, sampler(picture.flip(-1)).saliency
+        torch.testing.assert_close(mirrored, found.flip(-1))
+        sampler.mirror = False
+        assert (sampler(picture.flip(-1)).saliency - sampler(picture).saliency.flip(-1)).abs().max() > 1e-4
+        trained = sampler.train()(picture).saliency
+        sampler.mirror = True
+        assert torch.equal(sampler(picture).saliency, trained)
+
+
 @pytest.mark.parametrize("zoom", LEARNED)
 def test_a_fresh_zoom_is_a_plain_resize(zoom):
     torch.manual_seed(0)
@@ -256,8 +297,15 @@ def test_paper_prefix_on_a_timm_backbone():
         ({"zoom": "saliency", "zoom_options": {**SIZE, "backbone": "big"}}, "'tiny'"),
         ({"zoom": "crop", "zoom_options": {**SIZE, "share": 2}}, "share=2"),
         ({"zoom": "cam", "zoom_options": SIZE}, "makes no sense for keypoints"),
+        ({"zoom": "saliency", "zoom_options": {**SIZE, "looks": 0}}, "looks=0"),
+        ({"zoom": "uniform", "zoom_options": {**SIZE, "looks": 2}}, "no option 'looks'"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(change, words):
     with pytest.raises(UnknownChoiceError, match=words):
         create_model("rcn5", **change)
+
+
+def test_only_points_say_where_to_look_again():
+    with pytest.raises(UnknownChoiceError, match="only points say where"):
+        create_model("gaze-small", zoom="separable", zoom_options={"size": [64, 64], "looks": 2})

@@ -150,7 +150,7 @@ def _zoomed(name: str, model: KeypointNet, choices: Mapping[str, Any], load_pret
     options, channels = choices["zoom_options"], choices["channels"]
     try:
         zoomer = make_zoomer(choices["zoom"], options, channels, load_pretrained=load_pretrained)
-        return ZoomedKeypoints(model, zoomer)
+        return ZoomedKeypoints(model, zoomer, options.get("looks", 1))
     except ValueError as error:
         raise UnknownChoiceError(f"model {name!r}: {error}") from None
 

@@ -8,17 +8,18 @@ __all__ = ["ZOOMS", "ZOOM_OPTIONS", "resolve_zoom"]
 
 _SAMPLING = ("size", "antialias")
 _LOOK = ("backbone", "pretrained", "thumbnail", "blur_steps")
+_LEARNED = ("temperature", "mirror", "looks")
 _SALIENT = (*_SAMPLING, "nodes", "sigma", "padding", "strength", "max_zoom", "legacy")
 
-#: Which options each has; `models/zoomers.py` says what they mean.
+#: Which options each has; `models/zoomers.py` says what they mean, `models/zoomed.py` what `looks` does.
 ZOOM_OPTIONS: dict[str, tuple[str, ...]] = {
     "none": (),
     "uniform": _SAMPLING,
     "crop": (*_SAMPLING, "share"),
     "boxes": (*_SALIENT, "separable", "alpha", "beta"),
     "fixed": (*_SALIENT, "separable"),
-    "saliency": (*_SALIENT, *_LOOK, "temperature"),
-    "separable": (*_SALIENT, *_LOOK, "temperature"),
+    "saliency": (*_SALIENT, *_LOOK, *_LEARNED),
+    "separable": (*_SALIENT, *_LOOK, *_LEARNED),
     "stn": (*_SAMPLING, *_LOOK),
     "tps": (*_SAMPLING, *_LOOK, "nodes", "points"),
     "direct": (*_SAMPLING, *_LOOK, "nodes"),
@@ -66,6 +67,15 @@ def resolve_zoom(kind: str, options: Any, *, task: str) -> dict[str, Any]:
         raise _error(f"zoom='cam' makes no sense for {task}: class activations need classes; take another zoom")
     if kind == "boxes" and task != "keypoints":
         raise _error(f"zoom='boxes' makes no sense for {task}: its data have no boxes; take another zoom")
+    looks = resolved.get("looks", 1)
+    if type(looks) is not int or looks < 1:
+        raise _error(
+            f"zoom_options.looks={looks!r} is not possible; give how often the picture is looked at, 1 or more"
+        )
+    if looks > 1 and task != "keypoints":
+        raise _error(
+            f"zoom_options.looks={looks} makes no sense for {task}: only points say where to look again; leave looks out"
+        )
     if resolved.get("legacy") and task != "classification":
         raise _error(
             f"zoom_options.legacy={resolved['legacy']!r} makes no sense for {task}: its picture is shifted against its grid, "

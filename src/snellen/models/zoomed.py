@@ -62,6 +62,7 @@ def make_zoomer(kind: str, options: Mapping[str, Any], channels: int, *, load_pr
         if not load_pretrained and given.get("pretrained"):
             given["pretrained"] = False
         given["blur"] = BlurCurriculum(given.pop("blur_steps", 0))
+        given.pop("looks", None)  # of the model, see `ZoomedKeypoints`
     if kind == "separable":
         given["separable"] = True
     return _KINDS[kind](**given)
@@ -76,12 +77,15 @@ class ZoomedKeypoints(KeypointNet):
     Args:
         net: the network.
         zoomer: the zoom.
+        looks: how often the picture is looked at in evaluation. The first look is where the saliency says, each further one at
+            the box around the points that the look before found, as FOVEA looks at the boxes of the frame before (our choice).
+            Each costs a pass of the network. Training looks once, and should show it such boxes (`train.zoom_guide`).
 
     Raises:
-        ValueError: where the network cannot take canvases of the zoom's size.
+        ValueError: where the network cannot take canvases of the zoom's size, or the zoom has no saliency to look again by.
     """
 
-    def __init__(self, net: KeypointNet, zoomer: Zoomer) -> None:
+    def __init__(self, net: KeypointNet, zoomer: Zoomer, looks: int = 1) -> None:
         super().__init__(
             keypoints=net.keypoints, reductions=net.reductions, stride=net.stride, norm="none",
             channels=net.preprocess.channels, contrast=net.preprocess.contrast, branch_mask=net.branch_mask,
@@ -91,7 +95,11 @@ class ZoomedKeypoints(KeypointNet):
             raise ValueError(
                 f"zoom_options.size={list(zoomer.size)} is too small for the network; give at least {[net.minimum_size] * 2}"
             )
-        self.net, self.zoomer = net, zoomer
+        if looks > 1 and not isinstance(zoomer, SaliencySampler):
+            raise ValueError(
+                f"looks={looks} is not possible with {type(zoomer).__name__}; give a learned saliency, or looks=1"
+            )
+        self.net, self.zoomer, self.looks = net, zoomer, looks
         self.needs_boxes = zoomer.needs_boxes
 
     def forward(
@@ -108,7 +116,20 @@ class ZoomedKeypoints(KeypointNet):
         if min(h, w) < self.minimum_size:
             raise ValueError(f"a canvas of {h}x{w} is too small to zoom; give at least 2x2 pixels")
         seen = self.zoomer(x, boxes)
-        return KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
+        answer = KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
+        if boxes is not None or self.training or not isinstance(self.zoomer, SaliencySampler):
+            return answer
+        for _ in range(self.looks - 1):
+            seen = self.zoomer.around(x, self._found(answer, (h, w)))
+            answer = KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
+        return answer
+
+    def _found(self, answer: KeypointOutput, canvas: tuple[int, int]) -> Float[Tensor, "b 1 4"]:
+        """The box around an answer's points, canvas pixels."""
+        assert answer.grid is not None
+        zoomed = decode(answer.logits.detach(), "local", stride=self.stride, canvas=answer.grid.size).xy
+        xy = unzoom_points(zoomed, answer.grid, canvas)
+        return torch.cat((xy.amin(dim=1), xy.amax(dim=1)), dim=-1)[:, None]
 
     def cell(self, canvas: tuple[int, int]) -> float:
         """See `KeypointNet`; the mean of width and height where they differ."""

@@ -149,6 +149,12 @@ class _Salient(Zoomer):
             legacy=self.legacy, matrices=matrices,
         )  # fmt: skip
 
+    def around(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"]) -> Zoomed:
+        """Zoom on boxes whatever the saliency would be: another look at what an answer was about (`ZoomedKeypoints`)."""
+        saliency = box_saliency(boxes, image, self.nodes, 1.0, BETA)
+        grid = self.from_saliency(saliency)
+        return Zoomed(zoom(image, grid, antialias=self.antialias), grid, saliency)
+
 
 class SaliencySampler(_Salient):
     """Learning to Zoom's layer ("saliency", "separable"): a thumbnail says what is salient (zoom.md 2.1).
@@ -161,6 +167,8 @@ class SaliencySampler(_Salient):
         pretrained: of a timm backbone, see `TimmTrunk`.
         thumbnail: (height, width) that the backbone sees; by default the zoomed picture's.
         temperature: divides the logits before the softmax.
+        mirror: in evaluation the logits are the mean of the picture's and its mirror image's, which looks past fewer objects
+            and costs the saliency network a second time (our choice).
         options: see `_Salient`.
 
     >>> SaliencySampler((96, 96), max_zoom=4.0)(torch.rand(2, 3, 200, 200) * 255).image.shape
@@ -177,12 +185,13 @@ class SaliencySampler(_Salient):
         pretrained: bool | str = False,
         thumbnail: tuple[int, int] | None = None,
         temperature: float = 1.0,
+        mirror: bool = False,
         **options: object,
     ) -> None:
         super().__init__(size, nodes, **options)  # type: ignore[arg-type]  # the base names and checks them
         if not temperature > 0:
             raise ValueError(f"zoom_options.temperature={temperature} is not possible; give a number above 0")
-        self.temperature = temperature
+        self.temperature, self.mirror = temperature, mirror
         self.look = Thumbnail(
             1, nodes, size=thumbnail or size, channels=channels, backbone=backbone, pretrained=pretrained, bias=False
         )
@@ -190,6 +199,8 @@ class SaliencySampler(_Salient):
     def grid(self, image: Tensor, boxes: Tensor | None) -> tuple[ZoomGrid, Tensor | None]:
         """The grid, and the predicted saliency; where an image has boxes, their saliency makes its grid instead."""
         logits = self.look(image)[:, 0] / self.temperature
+        if self.mirror and not self.training:
+            logits = (logits + self.look(image.flip(-1))[:, 0].flip(-1) / self.temperature) / 2
         saliency = torch.softmax(logits.flatten(1), dim=-1).view_as(logits)
         if boxes is None:
             return self.from_saliency(saliency), saliency
