@@ -17,6 +17,7 @@ from snellen.evaluation.reports.zoom import zoom_section
 from snellen.inference import load
 from snellen.training.fit import fit
 from snellen.training.jobs import prepare
+from snellen.training.runs import RunFolder
 from snellen.training.zoom_history import ZOOM_FILE, ZoomHistory, read_zoom_history
 from snellen.training.zoom_loss import point_boxes, saliency_loss
 from tiny import class_recipe, label_recipe, recipe, write_classes, write_discs, write_label_maps
@@ -136,6 +137,17 @@ def test_a_run_is_scored_and_reported(run):
     straight = model.predict(picture)[0]
     order = list(model.schema.flip_order)
     assert np.abs((48 - mirrored.xy[order, 0]) - straight.xy[:, 0]).max() < 0.01
+
+
+def test_the_report_says_which_of_several_looks_it_shows(run, tmp_path):
+    _, once = run
+    twice = RunFolder(shutil.copytree(once.path, tmp_path / "twice"))
+    options = "max_zoom: 3\n"
+    config = (twice / "config.yaml").read_text()
+    assert options in config
+    (twice / "config.yaml").write_text(config.replace(options, f"{options}      looks: 2\n"))
+    assert "Of 2 looks" in zoom_section(twice)
+    assert "looks at each picture" not in zoom_section(once)
 
 
 def test_a_resumed_run_goes_on_with_the_history_before_its_checkpoint(run, tmp_path):

@@ -60,11 +60,13 @@ def zoom_section(folder: RunFolder) -> str:
         if name in last
     )
     rows = "".join(_row(kept, i, steps) for i in range(len(kept["images"])))
+    looks = (folder.config().model.choices.get("zoom_options") or {}).get("looks", 1)
+    which = f" Of {looks} looks at each picture the last is shown." if looks > 1 else ""
     return (
         "<section>\n<h2>Where it looks</h2>\n"
         "<p>The first images of the validation. From left to right: the grid that the picture is read with, what the network "
         f"sees, the magnification against a plain resize (dark {LOW:g}, light {HIGH:g} times and more), and the saliency, or "
-        f"the magnification where there is none, at each validation from step {steps[0]:,} to {steps[-1]:,}.</p>\n"
+        f"the magnification where there is none, at each validation from step {steps[0]:,} to {steps[-1]:,}.{which}</p>\n"
         f'<dl class="strip">{numbers}</dl>\n{rows}</section>\n'
     )
 
