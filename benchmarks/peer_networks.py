@@ -116,7 +116,7 @@ class Networks:
             outcomes.append((scores, run_circumstances(folder)))
             normaliser = scores["normaliser"]
             errors.append(image_errors(normalised_errors(found.pred, found.true, localiser.schema, normaliser)))
-        note = "" if name == "snellen" else f"from scratch, photos and steps as of {RECIPE}"
+        note = "" if name == "snellen" else "from scratch, photos and steps as of peers/snellen"
         return Row(outcomes, np.mean(errors, axis=0), list(seeds), False, note)
 
     def train(self, name: str, seed: int) -> None:

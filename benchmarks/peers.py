@@ -204,7 +204,8 @@ def speed_records(
 
 def _command(chosen: argparse.Namespace, what: str) -> Callable[[str], str]:
     """What a reader types to repeat a row; with ours, which differences and ratios are to."""
-    settings = f" --set {shlex.join(chosen.set)}" if chosen.set else ""
+    settings = f" --runs {shlex.quote(chosen.runs)}" if chosen.runs != "runs" else ""
+    settings += f" --set {shlex.join(chosen.set)}" if chosen.set else ""
     seeds = " ".join(map(str, chosen.seeds))
     how = "" if what == "speed" else f" --train --seeds {seeds} --split {chosen.split}"
     cores = f" --threads {chosen.threads} --rounds {chosen.rounds} --batch {chosen.batch}" if what == "speed" else ""
