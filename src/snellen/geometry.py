@@ -42,6 +42,9 @@ __all__ = [
     "warp",
 ]
 
+#: Above what is lost to rounding when a sample's distance to the image's edge is counted in footprints.
+_ROUNDING = 1e-3
+
 
 class Box(NamedTuple):
     """An axis-aligned box in continuous image coordinates: left, top, right, bottom, in pixels."""
@@ -198,25 +201,41 @@ def warp(
     oh, ow = size
     xs = (torch.arange(ow * taps, dtype=torch.float32) + 0.5) / taps
     ys = (torch.arange(oh * taps, dtype=torch.float32) + 0.5) / taps
-    gx, gy = _grid(inverse, xs, ys, width, height)
-    # How much of each sample's footprint lies inside the image, which covers [0, W] x [0, H]: (oh * taps, ow * taps).
-    across, down = (float(length) / taps for length in np.linalg.norm(inverse[:2, :2], axis=1))
-    inside = ((1 - gx.abs()) * (width / 2 / across) + 0.5).clamp(0, 1)
-    inside = inside * ((1 - gy.abs()) * (height / 2 / down) + 0.5).clamp(0, 1)
+    inside = _inside(inverse, xs, ys, width, height, taps)
     if shrink >= 2.0:
         source, inverse = _reduce(source, inverse, size, int(shrink))
-        gx, gy = _grid(inverse, xs, ys, source.shape[-1], source.shape[-2])
-    grid = torch.stack((gx, gy), dim=-1)
+    grid = _grid(inverse, xs, ys, source.shape[-1], source.shape[-2])
     out = F.grid_sample(source[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False)
-    out = out * inside + fill * (1 - inside) if fill else out * inside
+    if inside is not None:
+        out = out.mul_(inside)
+        if fill:
+            out += fill * (1 - inside)
     return F.avg_pool2d(out, taps)[0] if taps > 1 else out[0]
 
 
-def _grid(inverse: Matrix, xs: Tensor, ys: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+def _grid(inverse: Matrix, xs: Tensor, ys: Tensor, width: int, height: int) -> Float[Tensor, "oh ow 2"]:
     """Where output positions lie in the source, as grid_sample wants it: 2 x / W - 1 and 2 y / H - 1."""
     theta = np.array([[2.0 / width, 0.0, -1.0], [0.0, 2.0 / height, -1.0], [0.0, 0.0, 1.0]]) @ inverse
-    (a, b, c), (d, e, f) = theta[:2].tolist()
-    return a * xs[None, :] + b * ys[:, None] + c, d * xs[None, :] + e * ys[:, None] + f
+    grid = torch.empty(len(ys), len(xs), 2)
+    for axis, (a, b, c) in enumerate(theta[:2].tolist()):
+        torch.add(a * xs[None, :], b * ys[:, None], out=grid[..., axis]).add_(c)
+    return grid
+
+
+def _inside(
+    inverse: Matrix, xs: Tensor, ys: Tensor, width: int, height: int, taps: int
+) -> Float[Tensor, "oh ow"] | None:
+    """How much of each sample's footprint lies inside the image, which covers [0, W] x [0, H]; None where all of all do."""
+    across, down = (float(length) / taps for length in np.linalg.norm(inverse[:2, :2], axis=1))
+    steepness = (width / 2 / across, height / 2 / down)
+    # The map is affine, so the samples that reach furthest out are those in the corners.
+    corners = _grid(inverse, xs[[0, -1]], ys[[0, -1]], width, height).abs().amax(dim=(0, 1)).tolist()
+    reaching = [i for i in range(2) if (1 - corners[i]) * steepness[i] < 0.5 + _ROUNDING]
+    if not reaching:
+        return None
+    grid = _grid(inverse, xs, ys, width, height)
+    shares = [grid[..., i].abs().neg_().add_(1).mul_(steepness[i]).add_(0.5).clamp_(0, 1) for i in reaching]
+    return shares[0] if len(shares) == 1 else shares[0].mul_(shares[1])
 
 
 def _reduce(source: Tensor, inverse: Matrix, size: tuple[int, int], factor: int) -> tuple[Tensor, Matrix]:
