@@ -23,7 +23,7 @@ from snellen.models.label_net import LabelNet
 from snellen.models.outputs import ClassOutput, GazeOutput, KeypointOutput, LabelOutput
 from snellen.models.zoom_baselines import AffineZoom, DirectZoom, SplineZoom
 from snellen.models.zoom_cam import CamCrop
-from snellen.models.zoomers import BoxZoom, CropZoom, FixedZoom, SaliencySampler, Zoomer
+from snellen.models.zoomers import BoxZoom, CropZoom, FixedZoom, SaliencySampler, Zoomed, Zoomer
 
 __all__ = [
     "ZoomedClasses",
@@ -115,14 +115,15 @@ class ZoomedKeypoints(KeypointNet):
         h, w = x.shape[-2:]
         if min(h, w) < self.minimum_size:
             raise ValueError(f"a canvas of {h}x{w} is too small to zoom; give at least 2x2 pixels")
-        seen = self.zoomer(x, boxes)
-        answer = KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
-        if boxes is not None or self.training or not isinstance(self.zoomer, SaliencySampler):
-            return answer
-        for _ in range(self.looks - 1):
-            seen = self.zoomer.around(x, self._found(answer, (h, w)))
-            answer = KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
+        answer = self._answer(self.zoomer(x, boxes), branch_mask)
+        if boxes is None and not self.training:
+            for _ in range(self.looks - 1):
+                assert isinstance(self.zoomer, SaliencySampler)
+                answer = self._answer(self.zoomer.around(x, self._found(answer, (h, w))), branch_mask)
         return answer
+
+    def _answer(self, seen: Zoomed, branch_mask: str | None) -> KeypointOutput:
+        return KeypointOutput(self.net(seen.image, branch_mask).logits, seen.grid, seen.saliency)
 
     def _found(self, answer: KeypointOutput, canvas: tuple[int, int]) -> Float[Tensor, "b 1 4"]:
         """The box around an answer's points, canvas pixels."""

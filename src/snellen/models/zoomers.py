@@ -75,7 +75,12 @@ class Zoomer(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"] | None = None) -> Zoomed:
         """Zoom full pictures (b, c, h, w), 0..255; `boxes` in their pixels, NaN for none, where `needs_boxes`."""
-        grid, saliency = self.grid(image, boxes)
+        return self.show(image, *self.grid(image, boxes))
+
+    def show(
+        self, image: Float[Tensor, "b c h w"], grid: ZoomGrid, saliency: Float[Tensor, "b gh gw"] | None
+    ) -> Zoomed:
+        """Full pictures read through a grid, which came of `saliency` if of any."""
         shown = zoom(image, grid, antialias=self.antialias)
         return Zoomed(shown if self.blur is None else self.blur(shown), grid, saliency)
 
@@ -149,12 +154,6 @@ class _Salient(Zoomer):
             legacy=self.legacy, matrices=matrices,
         )  # fmt: skip
 
-    def around(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"]) -> Zoomed:
-        """Zoom on boxes whatever the saliency would be: another look at what an answer was about (`ZoomedKeypoints`)."""
-        saliency = box_saliency(boxes, image, self.nodes, 1.0, BETA)
-        grid = self.from_saliency(saliency)
-        return Zoomed(zoom(image, grid, antialias=self.antialias), grid, saliency)
-
 
 class SaliencySampler(_Salient):
     """Learning to Zoom's layer ("saliency", "separable"): a thumbnail says what is salient (zoom.md 2.1).
@@ -204,9 +203,18 @@ class SaliencySampler(_Salient):
         saliency = torch.softmax(logits.flatten(1), dim=-1).view_as(logits)
         if boxes is None:
             return self.from_saliency(saliency), saliency
-        told = box_saliency(boxes.to(image.device), image, self.nodes, 1.0, BETA).to(saliency)
+        told = self.told(image, boxes).to(saliency)
         known = torch.isfinite(boxes).all(dim=-1).any(dim=-1).to(image.device)[:, None, None]
         return self.from_saliency(torch.where(known, told, saliency)), saliency
+
+    def told(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"]) -> Float[Tensor, "b gh gw"]:
+        """The saliency that boxes stand for: in training the true ones, later those around an answer."""
+        return box_saliency(boxes.to(image.device), image, self.nodes, 1.0, BETA)
+
+    def around(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"]) -> Zoomed:
+        """Zoom on boxes without asking for the saliency: another look at what was found (`ZoomedKeypoints`)."""
+        saliency = self.told(image, boxes)
+        return self.show(image, self.from_saliency(saliency), saliency)
 
 
 class FixedZoom(_Salient):
