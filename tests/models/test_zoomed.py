@@ -57,9 +57,9 @@ class TestSeparableModel(TestZoomedModel):
         return awake(keypoint_model("separable", nodes=7))
 
 
-class TestModelThatLooksTwice(TestZoomedModel):
+class TestModelThatLooksThreeTimes(TestZoomedModel):
     def make(self):
-        return awake(keypoint_model("separable", nodes=9, looks=2, mirror=True))
+        return awake(keypoint_model("separable", nodes=9, looks=3, mirror=True, sharpen=1.5))
 
 
 def test_a_second_look_is_at_the_box_of_the_first_answer():
@@ -70,6 +70,8 @@ def test_a_second_look_is_at_the_box_of_the_first_answer():
     canvas = torch.rand(2, 3, 70, 90) * 255
     with torch.no_grad():
         first, answer = once(canvas), twice(canvas)
+        assert first.earlier == ()
+        torch.testing.assert_close(answer.earlier[0].logits, first.logits)
         xy = decode_output(first, "local", canvas=(70, 90), stride=1).xy
         box = torch.cat((xy.amin(1), xy.amax(1)), -1)[:, None]
         seen = once.zoomer.around(canvas, box)
@@ -80,6 +82,48 @@ def test_a_second_look_is_at_the_box_of_the_first_answer():
     torch.testing.assert_close(told, seen.grid.nodes)  # as training zooms on boxes that it is told
     torch.testing.assert_close(twice(canvas, boxes=box).grid.nodes, told)
     assert torch.equal(twice.train()(canvas).grid.nodes, once.train()(canvas).grid.nodes)
+
+
+def looks_of(*logits):
+    """An answer of several looks, all through one grid."""
+    grid = box_grid(torch.tensor([[0.1, 0.2, 0.8, 0.7]]).expand(2, 4), (32, 40))
+    *before, last = (KeypointOutput(maps, grid) for maps in logits)
+    return KeypointOutput(last.logits, grid, earlier=tuple(before))
+
+
+def read_off(output):
+    return decode_output(output, "local", canvas=(70, 90), stride=1)
+
+
+def test_looks_are_averaged_by_how_sure_they_are():
+    torch.manual_seed(0)
+    sure, other = (4 * torch.randn(2, 5, 32, 40) for _ in range(2))
+    alone, beside = read_off(looks_of(sure)), read_off(looks_of(other))
+    for found, expected in zip(read_off(looks_of(sure, sure)), alone, strict=True):
+        torch.testing.assert_close(found, expected)  # the same twice is the same
+    # Maps in another order are as sure: such looks count alike.
+    as_sure = sure[:, [1, 2, 3, 4, 0]]
+    middle = (alone.xy + read_off(looks_of(as_sure)).xy) / 2
+    torch.testing.assert_close(read_off(looks_of(sure, as_sure)).xy, middle)
+    torch.testing.assert_close(read_off(looks_of(as_sure, sure)).xy, middle)
+    # A look that knows nothing hardly counts, before or after one that does.
+    for looks in ((sure, 0 * other), (0 * other, sure)):
+        torch.testing.assert_close(read_off(looks_of(*looks)).xy, alone.xy, atol=0.01, rtol=0)
+    # Of each image by itself: one image's looks do not weigh another's.
+    mixed = read_off(looks_of(torch.stack((sure[0], other[1])), torch.stack((0 * other[0], other[1]))))
+    torch.testing.assert_close(mixed.xy[1], beside.xy[1])
+    torch.testing.assert_close(mixed.xy[0], alone.xy[0], atol=0.01, rtol=0)
+
+
+def test_sharpening_raises_the_saliency_to_a_power_in_evaluation_alone():
+    torch.manual_seed(0)
+    plain, sharp = (awake(keypoint_model("separable", sharpen=s)).zoomer for s in (1.0, 1.5))
+    sharp.load_state_dict(plain.state_dict())
+    canvas = torch.rand(2, 3, 70, 90) * 255
+    with torch.no_grad():
+        power = plain.eval()(canvas).saliency ** 1.5
+        torch.testing.assert_close(sharp.eval()(canvas).saliency, power / power.sum((1, 2), keepdim=True))
+        assert torch.equal(sharp.train()(canvas).saliency, plain.train()(canvas).saliency)
 
 
 def test_mirrored_saliency_mirrors_with_the_picture():
@@ -294,6 +338,7 @@ def test_paper_prefix_on_a_timm_backbone():
         ({"zoom": "uniform", "zoom_options": {"size": [8, 8]}}, "too small for the network"),
         ({"zoom": "saliency", "zoom_options": {**SIZE, "legacy": "paper"}}, "leave legacy out"),
         ({"zoom": "saliency", "zoom_options": {**SIZE, "temperature": 0}}, "temperature=0"),
+        ({"zoom": "saliency", "zoom_options": {**SIZE, "sharpen": -1}}, "sharpen=-1"),
         ({"zoom": "saliency", "zoom_options": {**SIZE, "backbone": "big"}}, "'tiny'"),
         ({"zoom": "crop", "zoom_options": {**SIZE, "share": 2}}, "share=2"),
         ({"zoom": "cam", "zoom_options": SIZE}, "makes no sense for keypoints"),

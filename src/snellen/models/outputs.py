@@ -22,6 +22,8 @@ class KeypointOutput:
             the canvas here is the zoomed one: models/zoomed.py brings points and probabilities back.
         grid: from the zoomed canvas to the canvas, where the network zooms.
         saliency: (b, gh, gw), sum 1, where its zoom has one.
+        earlier: of a network that looks several times, the answers of its looks before this one, each without any of its own;
+            `snellen.models.zoomed.decode_output` reads points off all of them.
 
     >>> import torch
     >>> KeypointOutput(torch.zeros(2, 5, 80, 80)).logits.shape
@@ -31,6 +33,7 @@ class KeypointOutput:
     logits: Float[Tensor, "b k h w"]
     grid: ZoomGrid | None = None
     saliency: Float[Tensor, "b gh gw"] | None = None
+    earlier: tuple["KeypointOutput", ...] = ()
 
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
