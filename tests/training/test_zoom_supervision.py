@@ -11,13 +11,14 @@ from snellen.data.classes import LabelledImage
 from snellen.data.gaze import GazeEntry, GazeSample
 from snellen.geometry import Box
 from snellen.layers.saliency import saliency_from_boxes
-from snellen.models.zoomers import BETA
 from snellen.training.jobs import prepare
 from snellen.training.zoom_loss import saliency_loss
 from tiny import class_recipe, write_classes
 
 BOX = Box(24, 20, 44, 32)
-ZOOM = {"size": [32, 32], "nodes": [9, 9], "max_zoom": 3}
+#: What boxes stand for, not the defaults.
+REACH = {"alpha": 4.0, "beta": 0.05}
+ZOOM = {"size": [32, 32], "nodes": [9, 9], "max_zoom": 3, **REACH}
 
 
 class Boxed:
@@ -90,7 +91,7 @@ def test_a_supervised_step(made, tmp_path):
     plain, told = (prepare(from_dict(made(tmp_path, zoom_boxes=weight))) for weight in (0.0, 0.5))
     batch = next(iter(training_loader(told.train_set, StepBatches(len(told.train_set), 4, 1, seed=0))))
     saliency = told.task._answer(batch).saliency
-    expected = 0.5 * saliency_loss(saliency, batch.box[:, None], batch.image).item()
+    expected = 0.5 * saliency_loss(saliency, batch.box[:, None], batch.image, **REACH).item()
     assert expected > 0.01
     losses = []
     for job in (plain, told):
@@ -104,7 +105,7 @@ def test_a_supervised_step(made, tmp_path):
     guided.loss(batch)
     guided._answer(batch)
     size = (batch.image.shape[-2], batch.image.shape[-1])
-    ideal = saliency_from_boxes(batch.box[:, None], (9, 9), size, beta=BETA * size[1])
+    ideal = saliency_from_boxes(batch.box[:, None], (9, 9), size, alpha=REACH["alpha"], beta=REACH["beta"] * size[1])
     torch.testing.assert_close(grids[0], guided.model.zoomer.from_saliency(ideal).nodes)
     assert (grids[1] - grids[0]).abs().max() > 0.01
     values = {}

@@ -170,6 +170,9 @@ class SaliencySampler(_Salient):
             and costs the saliency network a second time (our choice).
         sharpen: in evaluation the saliency is raised to this power and made to sum to 1 again: above 1 takes weight off places
             that it is little sure of, and magnifies more (our choice).
+        alpha: of the saliency that boxes stand for, in training the true ones, later those around an answer: see
+            `saliency_from_boxes`. Objects much smaller than the picture need more of it than 1 to be magnified much.
+        beta: likewise, as a share of the picture's width.
         options: see `_Salient`.
 
     >>> SaliencySampler((96, 96), max_zoom=4.0)(torch.rand(2, 3, 200, 200) * 255).image.shape
@@ -188,6 +191,8 @@ class SaliencySampler(_Salient):
         temperature: float = 1.0,
         mirror: bool = False,
         sharpen: float = 1.0,
+        alpha: float = 1.0,
+        beta: float = BETA,
         **options: object,
     ) -> None:
         super().__init__(size, nodes, **options)  # type: ignore[arg-type]  # the base names and checks them
@@ -195,6 +200,7 @@ class SaliencySampler(_Salient):
             raise ValueError(f"zoom_options.temperature={temperature} is not possible; give a number above 0")
         if not sharpen > 0:
             raise ValueError(f"zoom_options.sharpen={sharpen} is not possible; give a number above 0")
+        self.alpha, self.beta = _reach(alpha, beta)
         self.temperature, self.mirror, self.sharpen = temperature, mirror, sharpen
         self.look = Thumbnail(
             1, nodes, size=thumbnail or size, channels=channels, backbone=backbone, pretrained=pretrained, bias=False
@@ -215,8 +221,8 @@ class SaliencySampler(_Salient):
         return self.from_saliency(torch.where(known, told, saliency)), saliency
 
     def told(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"]) -> Float[Tensor, "b gh gw"]:
-        """The saliency that boxes stand for: in training the true ones, later those around an answer."""
-        return box_saliency(boxes.to(image.device), image, self.nodes, 1.0, BETA)
+        """The saliency that boxes stand for, uniform where they are NaN."""
+        return box_saliency(boxes.to(image.device), image, self.nodes, self.alpha, self.beta)
 
     def around(self, image: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b k 4"]) -> Zoomed:
         """Zoom on boxes without asking for the saliency: another look at what was found (`ZoomedKeypoints`)."""
@@ -268,9 +274,7 @@ class BoxZoom(_Salient):
         **options: object,
     ) -> None:  # fmt: skip
         super().__init__(size, nodes, **options)  # type: ignore[arg-type]  # the base names and checks them
-        if not (alpha > 0 and beta > 0):
-            raise ValueError(f"zoom_options.alpha={alpha} and beta={beta} must be above 0")
-        self.alpha, self.beta = alpha, beta
+        self.alpha, self.beta = _reach(alpha, beta)
 
     def grid(self, image: Tensor, boxes: Tensor | None) -> tuple[ZoomGrid, Tensor | None]:
         """See `Zoomer`."""
@@ -278,6 +282,12 @@ class BoxZoom(_Salient):
             raise ValueError("zoom='boxes' looks at boxes that the caller gives; give boxes (b, k, 4) in canvas pixels")
         saliency = box_saliency(boxes.to(image.device), image, self.nodes, self.alpha, self.beta)
         return self.from_saliency(saliency), saliency
+
+
+def _reach(alpha: float, beta: float) -> tuple[float, float]:
+    if not (alpha > 0 and beta > 0):
+        raise ValueError(f"zoom_options.alpha={alpha} and beta={beta} must be above 0")
+    return alpha, beta
 
 
 def box_saliency(

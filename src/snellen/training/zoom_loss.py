@@ -116,7 +116,12 @@ def guiding_boxes(
 
 
 def saliency_loss(
-    saliency: Float[Tensor, "b gh gw"] | None, boxes: Float[Tensor, "b k 4"], image: Float[Tensor, "b c h w"]
+    saliency: Float[Tensor, "b gh gw"] | None,
+    boxes: Float[Tensor, "b k 4"],
+    image: Float[Tensor, "b c h w"],
+    *,
+    alpha: float = 1.0,
+    beta: float = BETA,
 ) -> Float[Tensor, ""]:
     """The divergence KL(of boxes || predicted) of the saliency: the zoom is told where the object is.
 
@@ -124,6 +129,8 @@ def saliency_loss(
         saliency: predicted, sum 1.
         boxes: of the objects, canvas pixels; images without one (NaN) do not count.
         image: the canvases; only their size matters.
+        alpha: of the zoom, as `beta`: see `SaliencySampler`.
+        beta: likewise.
 
     Returns:
         Mean over the images that have boxes, 0 without any.
@@ -135,7 +142,7 @@ def saliency_loss(
         raise ValueError(
             "train.zoom_boxes supervises a saliency, and this model has none; take zoom saliency or separable"
         )
-    wanted = box_saliency(boxes, image, (saliency.shape[1], saliency.shape[2]), 1.0, BETA)
+    wanted = box_saliency(boxes, image, (saliency.shape[1], saliency.shape[2]), alpha, beta)
     known = torch.isfinite(boxes).all(dim=-1).any(dim=-1)
     divergence = (wanted * (wanted.log() - (saliency.float() + FLOOR).log())).sum(dim=(1, 2))
     return (divergence * known).sum() / known.sum().clamp(min=1)

@@ -144,4 +144,7 @@ class GuidedTask(Task):
     def _supervision(self, output: Any, boxes: Tensor, image: Tensor) -> Tensor | float:
         """The weighted loss of the saliency; 0 where it is not supervised."""
         weight = self.config.train.zoom_boxes
-        return weight * saliency_loss(output.saliency, boxes, image) if weight else 0.0
+        if not weight:
+            return 0.0
+        zoomer: Any = self.model.zoomer
+        return weight * saliency_loss(output.saliency, boxes, image, alpha=zoomer.alpha, beta=zoomer.beta)
