@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from contracts import ModelContract, nonzero_gradients, stirred
 from layers.test_zoom import random_saliency
 from snellen import create_model
-from snellen.layers.zoom_back import zoom_points
+from snellen.layers.zoom_back import zoom_boxes, zoom_points
 from snellen.layers.zoom_grid import ZoomGrid, box_grid
 from snellen.layers.zoom_saliency import saliency_to_grid
 from snellen.models import KeypointOutput, UnknownChoiceError
@@ -113,6 +113,17 @@ def test_looks_are_averaged_by_how_sure_they_are():
     mixed = read_off(looks_of(torch.stack((sure[0], other[1])), torch.stack((0 * other[0], other[1]))))
     torch.testing.assert_close(mixed.xy[1], beside.xy[1])
     torch.testing.assert_close(mixed.xy[0], alone.xy[0], atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(("options", "least", "most"), [({}, 3.4, 4.0), ({"alpha": 8, "max_zoom": 12}, 5.5, 6.5)])
+def test_small_objects_need_a_larger_alpha(options, least, most):
+    """The magnifications that docs/zoom.md names, of an object a twelfth of the picture wide."""
+    picture, box = torch.zeros(1, 3, 768, 1024), torch.tensor([[[470.0, 352.0, 554.0, 415.0]]])
+    zoomer = SaliencySampler((72, 96), (31, 41), separable=True, **options).train()
+    left, top, right, bottom = zoom_boxes(box, zoomer(picture, box).grid, (768, 1024))[0, 0].tolist()
+    across, down = (right - left) / (84 * 96 / 1024), (bottom - top) / (63 * 72 / 768)
+    assert least < across < most
+    assert least < down < most
 
 
 def test_sharpening_raises_the_saliency_to_a_power_in_evaluation_alone():
