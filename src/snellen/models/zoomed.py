@@ -133,7 +133,7 @@ class ZoomedKeypoints(KeypointNet):
 
     def _found(self, answer: KeypointOutput, canvas: tuple[int, int]) -> Float[Tensor, "b 1 4"]:
         """The box around an answer's points, canvas pixels."""
-        xy = decode_output(answer, "local", canvas=canvas, stride=self.stride).xy.detach()
+        xy = _mean([_positions(look, "local", canvas, self.stride) for look in _looks(answer)], _trust(answer)).detach()
         return torch.cat((xy.amin(dim=1), xy.amax(dim=1)), dim=-1)[:, None]
 
     def cell(self, canvas: tuple[int, int]) -> float:
@@ -263,27 +263,48 @@ def decode_output(
         window: half side of the local window, cells of the zoomed map.
         radius: cells.
     """
-    looks = _looks(output)
-    if len(looks) > 1:
-        each = [
-            decode_output(look, method, canvas=canvas, stride=stride, window=window, radius=radius) for look in looks
-        ]
-        weight = torch.softmax(-TRUST * torch.stack([_entropy(look.logits) for look in looks]), dim=0)[..., None]
-        xy, confidence = (torch.stack(values) for values in zip(*each, strict=True))
-        return Decoded((xy * weight[..., None]).sum(dim=0), (confidence * weight).sum(dim=0))
-    grid = output.grid
-    if grid is None:
-        return decode(output.logits, method, window=window, radius=radius, stride=stride, canvas=canvas)
-    found = decode(output.logits, method, window=window, radius=radius, stride=stride, canvas=grid.size)
-    xy = unzoom_points(found.xy, grid, canvas)
-    h, w = output.logits.shape[-2:]
+    found = [_decode_look(look, method, canvas, stride, window, radius) for look in _looks(output)]
+    if len(found) == 1:
+        return found[0]
+    trust = _trust(output)
+    return Decoded(_mean([one.xy for one in found], trust), _mean([one.confidence for one in found], trust))
+
+
+def _decode_look(
+    look: KeypointOutput, method: Decoder, canvas: tuple[int, int], stride: int, window: int, radius: float
+) -> Decoded:
+    """`decode_output` of one look."""
+    if look.grid is None:
+        return decode(look.logits, method, window=window, radius=radius, stride=stride, canvas=canvas)
+    xy = _positions(look, method, canvas, stride, window)
+    h, w = look.logits.shape[-2:]
     cells = xy / torch.tensor([canvas[1] / w, canvas[0] / h], device=xy.device)
-    return Decoded(xy, window_mass(source_probability(output), cells, radius))
+    return Decoded(xy, window_mass(source_probability(look), cells, radius))
+
+
+def _positions(
+    look: KeypointOutput, method: Decoder, canvas: tuple[int, int], stride: int, window: int = 2
+) -> Float[Tensor, "b k 2"]:
+    """Positions on the canvas that one look at a zoomed picture found."""
+    assert look.grid is not None
+    zoomed = decode(look.logits, method, window=window, stride=stride, canvas=look.grid.size).xy
+    return unzoom_points(zoomed, look.grid, canvas)
 
 
 def _looks(output: KeypointOutput) -> tuple[KeypointOutput, ...]:
     """All looks of an answer, the first one first."""
     return (*output.earlier, replace(output, earlier=()))
+
+
+def _trust(output: KeypointOutput) -> Float[Tensor, "looks b"]:
+    """The share that each look has in an answer."""
+    return torch.softmax(-TRUST * torch.stack([_entropy(look.logits) for look in _looks(output)]), dim=0)
+
+
+def _mean(values: list[Tensor], trust: Float[Tensor, "looks b"]) -> Tensor:
+    """The mean of what looks found, (b, ...) each, by their shares."""
+    stacked = torch.stack(values)
+    return (stacked * trust.view(*trust.shape, *[1] * (stacked.ndim - 2))).sum(dim=0)
 
 
 def _entropy(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, " b"]:
