@@ -35,6 +35,11 @@ class KeypointOutput:
     saliency: Float[Tensor, "b gh gw"] | None = None
     earlier: tuple["KeypointOutput", ...] = ()
 
+    @property
+    def first(self) -> "KeypointOutput":
+        """The first look: where the zoom itself looked."""
+        return self.earlier[0] if self.earlier else self
+
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
 register_dataclass(KeypointOutput, serialized_type_name="snellen.KeypointOutput")

@@ -43,6 +43,8 @@ _KINDS: dict[str, type[Zoomer]] = {
 }  # fmt: skip
 #: How much less a look counts for each nat by which its maps are less sure, on average over the points. Chosen on training
 #: photos held out: 4 to 16 are alike, 0 (the mean of all looks) lets a look at the wrong place count for as much as the others.
+#: Entropies are of zoomed cells, so of two looks that are as sure in the canvas the one that magnifies less counts for more;
+#: those photos' looks magnified alike, and there correcting for it was worse.
 TRUST = 8.0
 #: Those that look at a thumbnail.
 LOOKING = ("saliency", "separable", "stn", "tps", "direct")
@@ -210,7 +212,7 @@ class ZoomedGaze(GazeNet):
 def source_probability(output: KeypointOutput) -> Float[Tensor, "b k h w"]:
     """The probability of each cell of the canvas, as many as the maps have: cells of a plain resize, whatever the zoom.
 
-    For a network that does not zoom, the softmax of its maps.
+    For a network that does not zoom, the softmax of its maps; of one that looks several times, by the last look alone.
     """
     probability, shape = _probability(output)
     return probability if output.grid is None else unzoom_mass(probability, output.grid, shape)
@@ -252,8 +254,9 @@ def decode_output(
     """Positions on the canvas and confidences from a keypoint network's answer, zoomed or not.
 
     Positions are read off the zoomed maps and go back through the grid, which is exact. A confidence is the probability within
-    `radius` cells of a plain resize. Where the network looked several times, both are means over the looks, weighed by
-    exp(-`TRUST` H), H the mean entropy of a look's zoomed maps in nats: a look at the wrong place is seldom sure (our choice).
+    `radius` cells of a plain resize. Where the network looked several times, positions are means over the looks, weighed by
+    exp(-`TRUST` H), H the mean entropy of a look's zoomed maps in nats: a look at the wrong place is seldom sure. Confidences
+    are of the same mean of their probabilities (our choices).
 
     Args:
         output: the answer.
@@ -263,23 +266,13 @@ def decode_output(
         window: half side of the local window, cells of the zoomed map.
         radius: cells.
     """
-    found = [_decode_look(look, method, canvas, stride, window, radius) for look in _looks(output)]
-    if len(found) == 1:
-        return found[0]
-    trust = _trust(output)
-    return Decoded(_mean([one.xy for one in found], trust), _mean([one.confidence for one in found], trust))
-
-
-def _decode_look(
-    look: KeypointOutput, method: Decoder, canvas: tuple[int, int], stride: int, window: int, radius: float
-) -> Decoded:
-    """`decode_output` of one look."""
-    if look.grid is None:
-        return decode(look.logits, method, window=window, radius=radius, stride=stride, canvas=canvas)
-    xy = _positions(look, method, canvas, stride, window)
-    h, w = look.logits.shape[-2:]
+    if output.grid is None:
+        return decode(output.logits, method, window=window, radius=radius, stride=stride, canvas=canvas)
+    looks, trust = _looks(output), _trust(output)
+    xy = _mean([_positions(look, method, canvas, stride, window) for look in looks], trust)
+    h, w = output.logits.shape[-2:]
     cells = xy / torch.tensor([canvas[1] / w, canvas[0] / h], device=xy.device)
-    return Decoded(xy, window_mass(source_probability(look), cells, radius))
+    return Decoded(xy, _mean([window_mass(source_probability(look), cells, radius) for look in looks], trust))
 
 
 def _positions(
@@ -303,6 +296,8 @@ def _trust(output: KeypointOutput) -> Float[Tensor, "looks b"]:
 
 def _mean(values: list[Tensor], trust: Float[Tensor, "looks b"]) -> Tensor:
     """The mean of what looks found, (b, ...) each, by their shares."""
+    if len(values) == 1:
+        return values[0]
     stacked = torch.stack(values)
     return (stacked * trust.view(*trust.shape, *[1] * (stacked.ndim - 2))).sum(dim=0)
 

@@ -57,7 +57,8 @@ def coarse_to_fine(localiser: Localiser, canvas: torch.Tensor) -> tuple[list[str
     for used, reduction in enumerate(reversed(model.reductions), start=1):
         h, w = (max(1, side // reduction) for side in localiser.canvas)
         labels.append(f"up to {w} x {h}" if used > 1 else f"{w} x {h} alone")
-        output = model(batch, branch_mask="1" * used + "0" * (model.branches - used))
+        # The first look: a further one is where the masked network's own answer is, elsewhere at each stage.
+        output = model(batch, branch_mask="1" * used + "0" * (model.branches - used)).first
         probability = source_probability(output)[0]
         # What is zoomed comes back to cells that cover the canvas exactly.
         zoomed = output.grid is not None

@@ -78,11 +78,11 @@ class KeypointTask(GuidedTask):
         return f"validation error {100 * float(metrics.get('val/nme', math.nan)):.2f} % of {self.normaliser}"
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Loss and normalised mean error in the original frame."""
+        """Loss and normalised mean error in the original frame; of a model that looks again, the loss of its first look."""
         evaluate = self.config.evaluate
         output = self._answer(batch)
-        self.log("val/loss", self._data_term(output, batch), batch_size=len(batch.image), on_epoch=True)
-        self.log_zoom(output, batch.image, point_boxes(batch.xy, batch.labelled))
+        self.log("val/loss", self._data_term(output.first, batch), batch_size=len(batch.image), on_epoch=True)
+        self.log_zoom(output.first, batch.image, point_boxes(batch.xy, batch.labelled))
         found = decode_output(
             output, evaluate.decoder, window=evaluate.window, stride=self._stride, canvas=self.config.data.canvas
         )
