@@ -94,6 +94,26 @@ def test_a_file_that_differs_is_not_written(run, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("points", "by", "written"), [(1, 0.2, True), (2, 0.2, False), (1, np.nan, False)])
+def test_one_point_in_a_thousand_may_differ(run, tmp_path, monkeypatch, points, by, written):
+    """A tie of two places of a map is not the file's fault; an answer that is no number is."""
+    model = load(run, "cpu")
+    samples = 255 * torch.rand(500, 1, *model.canvas, generator=torch.Generator().manual_seed(0))
+    found = model.locate(samples)
+    moved = found.xy.clone()
+    moved.view(-1, 2)[:points] += by
+    monkeypatch.setattr(exporting, "_write", lambda graph, example, path, *_: path.write_bytes(b"written"))
+    monkeypatch.setattr(exporting, "load_exported", lambda path: None)
+    monkeypatch.setattr(exporting, "_in_batches", lambda file, canvases: (moved, found.confidence))
+    if written:
+        made = exporting.export_model(model, tmp_path / "m.pt2", format="pt2", samples=samples)
+        assert made.difference == pytest.approx(0.2 * 2**0.5, rel=1e-3)
+        return
+    with pytest.raises(ConfigError, match="nothing was written"):
+        exporting.export_model(model, tmp_path / "m.pt2", format="pt2", samples=samples)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_leaves_no_file_and_names_it(run, tmp_path, monkeypatch, capsys):
     def half(graph, example, path, *_):
         path.write_bytes(b"half")

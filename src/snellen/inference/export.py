@@ -32,6 +32,9 @@ __all__ = ["FORMATS", "TOLERANCE", "Exported", "export_model", "sample_canvases"
 FORMATS = ("onnx", "pt2")
 #: Canvas pixels that an exported file may differ from PyTorch at a point.
 TOLERANCE = 0.05
+#: Of so many points one may differ by more: where two cells of a map are equally likely to many digits, chance decides between them,
+#: in PyTorch too.
+TIES = 1000
 #: Of several opsets whose GridSample and Resize differ, the one that most runtimes read.
 OPSET = 18
 
@@ -85,11 +88,11 @@ def export_model(
         format: "onnx", or "pt2" for torch.export's archive.
         samples: canvases of 0..255 as the model sees them, see `sample_canvases`.
         opset: of ONNX.
-        tolerance: largest distance allowed, canvas pixels.
+        tolerance: largest distance allowed, canvas pixels, but for one point in `TIES`.
 
     Raises:
         ConfigError: for an unknown format, a canvas that cannot be averaged with its mirror image, and where the file's answers
-            differ by more than `tolerance`.
+            differ by more than `tolerance`, see above.
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no export format {format!r}{nearest(format, FORMATS)}; take onnx or pt2")
@@ -106,11 +109,12 @@ def export_model(
             _write(_Graph(localiser).eval(), example, temporary, format, localiser.card, opset)
         written = load_exported(temporary)
         found = _in_batches(written, samples)
-        distance = float((found[0] - reference.xy).norm(dim=-1).max())
+        distances = (found[0] - reference.xy).norm(dim=-1).flatten().sort(descending=True).values
+        distance, beyond = float(distances[0]), float(distances[len(distances) // TIES])
         other = float((found[1] - reference.confidence).abs().max())
-        if not distance <= tolerance:
+        if not (distances.isfinite().all() and beyond <= tolerance):
             raise ConfigError(
-                f"the exported file differs from PyTorch by {distance:.3f} px at a point, over the limit of {tolerance:g}; "
+                f"the exported file differs from PyTorch by {beyond:.3f} px at a point, over the limit of {tolerance:g}; "
                 "nothing was written; try the other --format, or another --opset"
             )
         os.replace(temporary, path)
