@@ -32,8 +32,8 @@ __all__ = ["FORMATS", "TOLERANCE", "Exported", "export_model", "sample_canvases"
 FORMATS = ("onnx", "pt2")
 #: Canvas pixels that an exported file may differ from PyTorch at a point.
 TOLERANCE = 0.05
-#: Of so many points one may differ by more: where two cells of a map are equally likely to many digits, chance decides between them,
-#: in PyTorch too.
+#: Of so many points one may differ by more: where two cells of a map are equally likely to many digits, chance decides
+#: between them, in PyTorch too.
 TIES = 1000
 #: Of several opsets whose GridSample and Resize differ, the one that most runtimes read.
 OPSET = 18
