@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gazes import gaze_recipe, write_gazes
 from snellen.config import ClassAugmentConfig, ConfigError, GazeAugmentConfig, from_dict
@@ -91,7 +92,9 @@ def test_a_supervised_step(made, tmp_path):
     plain, told = (prepare(from_dict(made(tmp_path, zoom_boxes=weight))) for weight in (0.0, 0.5))
     batch = next(iter(training_loader(told.train_set, StepBatches(len(told.train_set), 4, 1, seed=0))))
     saliency = told.task._answer(batch).saliency
-    expected = 0.5 * saliency_loss(saliency, batch.box[:, None], batch.image, **REACH).item()
+    size, boxes = (batch.image.shape[-2], batch.image.shape[-1]), batch.box[:, None]
+    ideal = saliency_from_boxes(boxes, (9, 9), size, alpha=REACH["alpha"], beta=REACH["beta"] * size[1])
+    expected = 0.5 * saliency_loss(saliency, ideal, boxes).item()
     assert expected > 0.01
     losses = []
     for job in (plain, told):
@@ -104,8 +107,6 @@ def test_a_supervised_step(made, tmp_path):
     guided.model.zoomer.register_forward_hook(lambda m, i, seen: grids.append(seen.grid.nodes))
     guided.loss(batch)
     guided._answer(batch)
-    size = (batch.image.shape[-2], batch.image.shape[-1])
-    ideal = saliency_from_boxes(batch.box[:, None], (9, 9), size, alpha=REACH["alpha"], beta=REACH["beta"] * size[1])
     torch.testing.assert_close(grids[0], guided.model.zoomer.from_saliency(ideal).nodes)
     assert (grids[1] - grids[0]).abs().max() > 0.01
     values = {}
@@ -116,12 +117,12 @@ def test_a_supervised_step(made, tmp_path):
 
 def test_without_boxes_there_is_nothing_to_learn_from():
     saliency = torch.full((2, 9, 9), 1 / 81).requires_grad_()
-    image = torch.zeros(2, 1, 36, 36)
     boxes = torch.tensor([[[4.0, 4.0, 12.0, 10.0]], [[torch.nan] * 4]])
-    assert saliency_loss(saliency, boxes, image).item() == pytest.approx(
-        saliency_loss(saliency[:1], boxes[:1], image[:1]).item()
-    )
-    nothing = saliency_loss(saliency, torch.full((2, 1, 4), torch.nan), image)
+    wanted = torch.softmax(torch.randn(2, 81), dim=-1).view(2, 9, 9)
+    told = saliency_loss(saliency, wanted, boxes).item()
+    assert told == pytest.approx(saliency_loss(saliency[:1], wanted[:1], boxes[:1]).item())
+    assert told == pytest.approx(F.kl_div(saliency[0].log(), wanted[0], reduction="sum").item(), rel=1e-4)
+    nothing = saliency_loss(saliency, wanted, torch.full((2, 1, 4), torch.nan))
     nothing.backward()
     assert nothing.item() == 0
     assert not saliency.grad.any()

@@ -49,9 +49,26 @@ class TestZoomedKeypointTask(TaskContract):
         job = prepare(from_dict(made))
         batch = next(iter(_batches(job)))
         boxes = point_boxes(batch.xy, batch.labelled)
-        expected = 0.5 * batch.xy.shape[1] * saliency_loss(task._answer(batch).saliency, boxes, batch.image).item()
+        wanted = task.model.zoomer.told(batch.image, boxes)
+        expected = 0.5 * batch.xy.shape[1] * saliency_loss(task._answer(batch).saliency, wanted, boxes).item()
         assert expected > 0
         assert task.loss(batch).item() - plain.loss(batch).item() == pytest.approx(expected, rel=1e-3)
+
+    def test_validations_log_the_loss_and_the_zoom_of_the_first_look(self, tmp_path):
+        logged = []
+        for looks in (1, 2):
+            options = {"size": [32, 32], "nodes": [9, 9], "max_zoom": 3, "looks": looks}
+            job = prepare(from_dict(settings(tmp_path, options=options)))
+            torch.manual_seed(0)
+            torch.nn.init.normal_(job.task.model.zoomer.look.head.weight)
+            values = {}
+            job.task.log = lambda name, value, values=values, **_: values.setdefault(name, float(value))
+            job.task.eval()
+            with torch.no_grad():
+                job.task.validation_step(next(iter(_batches(job))), 0)
+            logged.append(values)
+        assert logged[0].pop("val/nme") != logged[1].pop("val/nme")
+        assert logged[0] == pytest.approx(logged[1])
 
     def test_true_boxes_zoom_a_share_of_the_images(self, tmp_path):
         """As zoom "boxes" zooms them; the others are zoomed as ever, and so are all of them in a validation."""

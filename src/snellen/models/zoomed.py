@@ -5,7 +5,7 @@
 Sizes: the canvas is the full picture, `zoom_options.size` what the network sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -135,7 +135,7 @@ class ZoomedKeypoints(KeypointNet):
 
     def _found(self, answer: KeypointOutput, canvas: tuple[int, int]) -> Float[Tensor, "b 1 4"]:
         """The box around an answer's points, canvas pixels."""
-        xy = _mean([_positions(look, "local", canvas, self.stride) for look in _looks(answer)], _trust(answer)).detach()
+        xy = _positions(answer, "local", canvas, self.stride).detach()
         return torch.cat((xy.amin(dim=1), xy.amax(dim=1)), dim=-1)[:, None]
 
     def cell(self, canvas: tuple[int, int]) -> float:
@@ -268,20 +268,23 @@ def decode_output(
     """
     if output.grid is None:
         return decode(output.logits, method, window=window, radius=radius, stride=stride, canvas=canvas)
-    looks, trust = _looks(output), _trust(output)
-    xy = _mean([_positions(look, method, canvas, stride, window) for look in looks], trust)
+    xy = _positions(output, method, canvas, stride, window)
     h, w = output.logits.shape[-2:]
     cells = xy / torch.tensor([canvas[1] / w, canvas[0] / h], device=xy.device)
-    return Decoded(xy, _mean([window_mass(source_probability(look), cells, radius) for look in looks], trust))
+    return Decoded(xy, _mean(output, lambda look: window_mass(source_probability(look), cells, radius)))
 
 
 def _positions(
-    look: KeypointOutput, method: Decoder, canvas: tuple[int, int], stride: int, window: int = 2
+    output: KeypointOutput, method: Decoder, canvas: tuple[int, int], stride: int, window: int = 2
 ) -> Float[Tensor, "b k 2"]:
-    """Positions on the canvas that one look at a zoomed picture found."""
-    assert look.grid is not None
-    zoomed = decode(look.logits, method, window=window, stride=stride, canvas=look.grid.size).xy
-    return unzoom_points(zoomed, look.grid, canvas)
+    """Positions on the canvas that a network which zooms found, without the confidences."""
+
+    def found(look: KeypointOutput) -> Tensor:
+        assert look.grid is not None
+        zoomed = decode(look.logits, method, window=window, stride=stride, canvas=look.grid.size).xy
+        return unzoom_points(zoomed, look.grid, canvas)
+
+    return _mean(output, found)
 
 
 def _looks(output: KeypointOutput) -> tuple[KeypointOutput, ...]:
@@ -289,17 +292,14 @@ def _looks(output: KeypointOutput) -> tuple[KeypointOutput, ...]:
     return (*output.earlier, replace(output, earlier=()))
 
 
-def _trust(output: KeypointOutput) -> Float[Tensor, "looks b"]:
-    """The share that each look has in an answer."""
-    return torch.softmax(-TRUST * torch.stack([_entropy(look.logits) for look in _looks(output)]), dim=0)
-
-
-def _mean(values: list[Tensor], trust: Float[Tensor, "looks b"]) -> Tensor:
-    """The mean of what looks found, (b, ...) each, by their shares."""
-    if len(values) == 1:
-        return values[0]
-    stacked = torch.stack(values)
-    return (stacked * trust.view(*trust.shape, *[1] * (stacked.ndim - 2))).sum(dim=0)
+def _mean(output: KeypointOutput, read: Callable[[KeypointOutput], Tensor]) -> Tensor:
+    """The mean of what is read off each look, (b, ...), by how sure it is."""
+    looks = _looks(output)
+    if len(looks) == 1:
+        return read(output)
+    trust = torch.softmax(-TRUST * torch.stack([_entropy(look.logits) for look in looks]), dim=0)
+    values = torch.stack([read(look) for look in looks])
+    return (values * trust.view(*trust.shape, *[1] * (values.ndim - 2))).sum(dim=0)
 
 
 def _entropy(logits: Float[Tensor, "b k h w"]) -> Float[Tensor, " b"]:

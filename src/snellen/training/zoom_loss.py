@@ -15,7 +15,6 @@ from snellen.config import ZoomTrainConfig
 from snellen.keypoints.codecs import Target, axis_targets
 from snellen.models import KeypointOutput
 from snellen.models.zoomed import source_probability_window
-from snellen.models.zoomers import BETA, box_saliency
 
 __all__ = ["guiding_boxes", "jittered_boxes", "original_frame_loss", "point_boxes", "saliency_loss"]
 
@@ -116,33 +115,18 @@ def guiding_boxes(
 
 
 def saliency_loss(
-    saliency: Float[Tensor, "b gh gw"] | None,
-    boxes: Float[Tensor, "b k 4"],
-    image: Float[Tensor, "b c h w"],
-    *,
-    alpha: float = 1.0,
-    beta: float = BETA,
+    saliency: Float[Tensor, "b gh gw"], wanted: Float[Tensor, "b gh gw"], boxes: Float[Tensor, "b k 4"]
 ) -> Float[Tensor, ""]:
-    """The divergence KL(of boxes || predicted) of the saliency: the zoom is told where the object is.
+    """The divergence KL(wanted || predicted) of the saliency: the zoom is told where the object is.
 
     Args:
         saliency: predicted, sum 1.
-        boxes: of the objects, canvas pixels; images without one (NaN) do not count.
-        image: the canvases; only their size matters.
-        alpha: of the zoom, as `beta`: see `SaliencySampler`.
-        beta: likewise.
+        wanted: what the boxes stand for, `SaliencySampler.told`.
+        boxes: of the objects; images without one (NaN) do not count.
 
     Returns:
         Mean over the images that have boxes, 0 without any.
-
-    Raises:
-        ValueError: for a network that predicts no saliency.
     """
-    if saliency is None:
-        raise ValueError(
-            "train.zoom_boxes supervises a saliency, and this model has none; take zoom saliency or separable"
-        )
-    wanted = box_saliency(boxes, image, (saliency.shape[1], saliency.shape[2]), alpha, beta)
     known = torch.isfinite(boxes).all(dim=-1).any(dim=-1)
     divergence = (wanted * (wanted.log() - (saliency.float() + FLOOR).log())).sum(dim=(1, 2))
     return (divergence * known).sum() / known.sum().clamp(min=1)

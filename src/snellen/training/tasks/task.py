@@ -146,5 +146,5 @@ class GuidedTask(Task):
         weight = self.config.train.zoom_boxes
         if not weight:
             return 0.0
-        zoomer: Any = self.model.zoomer
-        return weight * saliency_loss(output.saliency, boxes, image, alpha=zoomer.alpha, beta=zoomer.beta)
+        zoomer: Any = self.model.zoomer  # a `SaliencySampler`: `check_supervision` asked
+        return weight * saliency_loss(output.saliency, zoomer.told(image, boxes), boxes)
