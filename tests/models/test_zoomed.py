@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from contracts import ModelContract, nonzero_gradients, stirred
 from layers.test_zoom import random_saliency
 from snellen import create_model
+from snellen.layers.saliency import saliency_of_peak
 from snellen.layers.zoom_back import zoom_boxes, zoom_points
 from snellen.layers.zoom_grid import ZoomGrid, box_grid
 from snellen.layers.zoom_saliency import saliency_to_grid
@@ -59,7 +60,7 @@ class TestSeparableModel(TestZoomedModel):
 
 class TestModelThatLooksThreeTimes(TestZoomedModel):
     def make(self):
-        return awake(keypoint_model("separable", nodes=9, looks=3, mirror=True, sharpen=1.5))
+        return awake(keypoint_model("separable", nodes=9, looks=3, mirror=True, peak=True))
 
 
 def test_a_second_look_is_at_the_box_of_the_first_answer():
@@ -145,15 +146,17 @@ def test_small_objects_need_a_larger_alpha(options, least, most):
     assert least < down < most
 
 
-def test_sharpening_raises_the_saliency_to_a_power_in_evaluation_alone():
+def test_the_peak_alone_counts_in_evaluation_alone():
     torch.manual_seed(0)
-    plain, sharp = (awake(keypoint_model("separable", sharpen=s)).zoomer for s in (1.0, 1.5))
-    sharp.load_state_dict(plain.state_dict())
+    plain, peaked = (awake(keypoint_model("separable", peak=p)).zoomer for p in (False, True))
+    peaked.load_state_dict(plain.state_dict())
     canvas = torch.rand(2, 3, 70, 90) * 255
     with torch.no_grad():
-        power = plain.eval()(canvas).saliency ** 1.5
-        torch.testing.assert_close(sharp.eval()(canvas).saliency, power / power.sum((1, 2), keepdim=True))
-        assert torch.equal(sharp.train()(canvas).saliency, plain.train()(canvas).saliency)
+        expected = saliency_of_peak(plain.eval()(canvas).saliency)
+        seen = peaked.eval()(canvas)
+        assert torch.equal(seen.saliency, expected)
+        assert torch.equal(seen.grid.nodes, plain.from_saliency(expected).nodes)
+        assert torch.equal(peaked.train()(canvas).saliency, plain.train()(canvas).saliency)
 
 
 def test_mirrored_saliency_mirrors_with_the_picture():
@@ -368,7 +371,6 @@ def test_paper_prefix_on_a_timm_backbone():
         ({"zoom": "uniform", "zoom_options": {"size": [8, 8]}}, "too small for the network"),
         ({"zoom": "saliency", "zoom_options": {**SIZE, "legacy": "paper"}}, "leave legacy out"),
         ({"zoom": "saliency", "zoom_options": {**SIZE, "temperature": 0}}, "temperature=0"),
-        ({"zoom": "saliency", "zoom_options": {**SIZE, "sharpen": -1}}, "sharpen=-1"),
         ({"zoom": "saliency", "zoom_options": {**SIZE, "backbone": "big"}}, "'tiny'"),
         ({"zoom": "crop", "zoom_options": {**SIZE, "share": 2}}, "share=2"),
         ({"zoom": "cam", "zoom_options": SIZE}, "makes no sense for keypoints"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snellen.layers.lift_pool import LiftDown1d, LiftDown2d, LiftDown3d
     from snellen.layers.lift_unpool import LiftUp1d, LiftUp2d, LiftUp3d
     from snellen.layers.recalibrate import MultiScaleRecalibration, multi_scale_recalibrate
-    from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes
+    from snellen.layers.saliency import follow_saliency, mean_saliency, saliency_from_boxes, saliency_of_peak
     from snellen.layers.zoom_back import unzoom, unzoom_boxes, unzoom_points, zoom_boxes, zoom_points
     from snellen.layers.zoom_grid import ZoomGrid, magnification, uniform_grid
     from snellen.layers.zoom_mass import unzoom_mass
@@ -43,6 +43,7 @@ __all__ = [
     "mean_saliency",
     "multi_scale_recalibrate",
     "saliency_from_boxes",
+    "saliency_of_peak",
     "saliency_to_grid",
     "uniform_grid",
     "unzoom",
@@ -61,7 +62,7 @@ _HOME = {
     "LocalContrastNorm": "contrast",
     **dict.fromkeys(("MultiScaleRecalibration", "multi_scale_recalibrate"), "recalibrate"),
     "auxiliary_losses": "auxiliary",
-    **dict.fromkeys(("follow_saliency", "mean_saliency", "saliency_from_boxes"), "saliency"),
+    **dict.fromkeys(("follow_saliency", "mean_saliency", "saliency_from_boxes", "saliency_of_peak"), "saliency"),
     **dict.fromkeys(("unzoom", "unzoom_boxes", "unzoom_points", "zoom_boxes", "zoom_points"), "zoom_back"),
     "saliency_to_grid": "zoom_saliency",
     **dict.fromkeys(("ZoomGrid", "magnification", "uniform_grid"), "zoom_grid"),

@@ -1,10 +1,14 @@
-"""Saliency that is not predicted: from boxes, from a data set, from the frame before (zoom.md 7.1)."""
+"""Saliency that is not predicted: from boxes, from a data set, from the frame before (zoom.md 7.1), from another's peak."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["follow_saliency", "mean_saliency", "saliency_from_boxes"]
+__all__ = ["follow_saliency", "mean_saliency", "saliency_from_boxes", "saliency_of_peak"]
+
+#: How far about a peak a saliency counts, see `saliency_of_peak`. Chosen on training photos held out, where faces take up
+#: a third of the picture; 0.13 to 0.23 are alike.
+NEAR = 0.16
 
 
 def saliency_from_boxes(
@@ -78,3 +82,66 @@ def follow_saliency(
     if not 0 <= share <= 1:
         raise ValueError(f"share={share} is not possible; give 0 (this frame alone) to 1 (those before alone)")
     return share * before + (1 - share) * now
+
+
+def saliency_of_peak(saliency: Float[Tensor, "b gh gw"], near: float = NEAR) -> Float[Tensor, "b gh gw"]:
+    """A saliency's highest peak alone: the Gaussian fitted to it, and what it does not account for spread evenly (our choice).
+
+    Where a saliency has a second peak, or a peak with a tail, the grid looks at a place between: at neither. The Gaussian has
+    the sum, the mean and the variances of what the saliency has above its minimum, seen through a Gaussian window about the
+    maximum, the window's own part taken out. A uniform saliency stays one.
+
+    Args:
+        saliency: (b, gh, gw), not negative, sum 1.
+        near: standard deviation of the window, a share of the grid's shorter side.
+
+    Returns:
+        (b, gh, gw), sum 1.
+
+    Raises:
+        ValueError: for `near` not above 0.
+
+    >>> saliency_of_peak(torch.full((1, 2, 2), 0.25))
+    tensor([[[0.2500, 0.2500],
+             [0.2500, 0.2500]]])
+    """
+    if not near > 0:
+        raise ValueError(f"near={near} is not possible; give a share of the grid's shorter side above 0")
+    gh, gw = saliency.shape[-2:]
+    above = saliency - saliency.amin(dim=(1, 2), keepdim=True)
+    width = near * min(gh, gw)
+    place = above.flatten(1).argmax(dim=1)
+    at = place // gw, place % gw
+    window = [
+        torch.exp(-0.5 * ((_cells(above, n) - a[:, None]) / width).square()) for n, a in zip((gh, gw), at, strict=True)
+    ]
+    seen = above * window[0][:, :, None] * window[1][:, None]
+    sums = seen.sum(dim=(1, 2))
+    share, shapes = sums, []
+    for along, peak, seen_through in zip((seen.sum(dim=2), seen.sum(dim=1)), at, window, strict=True):
+        shape = _gaussian(along / sums[:, None].clamp(min=1e-12), peak, width)
+        share = share / (shape * seen_through).sum(dim=1)
+        shapes.append(shape)
+    share = share.clamp(max=1)[:, None, None]
+    return share * shapes[0][:, :, None] * shapes[1][:, None] + (1 - share) / (gh * gw)
+
+
+def _cells(x: Tensor, count: int) -> Tensor:
+    return torch.arange(count, device=x.device).to(x.dtype)
+
+
+def _gaussian(seen: Float[Tensor, "b n"], peak: Tensor, width: float) -> Float[Tensor, "b n"]:
+    """The Gaussian, sum 1, that a Gaussian window of `width` about `peak` shows as a distribution of the moments of `seen`.
+
+    Precisions of a product of Gaussians add up, as do means times precisions. A variance is that of a twelfth of a cell at
+    least, as an even cell's, and twice the window's at most: what is wider shows little of its own shape.
+    """
+    cells = _cells(seen, seen.shape[1])
+    mean = (seen * cells).sum(dim=1)
+    variance = (seen * (cells - mean[:, None]).square()).sum(dim=1).clamp(min=1 / 12)
+    own = 1 / variance - 1 / width**2
+    wide = own * 2 * width**2 < 1
+    true = 1 / torch.where(wide, 0.5 / width**2, own)
+    middle = torch.where(wide, mean, true * (mean / variance - peak / width**2))
+    shape = torch.exp(-0.5 * (cells - middle[:, None]).square() / true[:, None])
+    return shape / shape.sum(dim=1, keepdim=True)

@@ -8,7 +8,7 @@ __all__ = ["ZOOMS", "ZOOM_OPTIONS", "resolve_zoom"]
 
 _SAMPLING = ("size", "antialias")
 _LOOK = ("backbone", "pretrained", "thumbnail", "blur_steps")
-_LEARNED = ("temperature", "alpha", "beta", "mirror", "sharpen", "looks")
+_LEARNED = ("temperature", "alpha", "beta", "mirror", "peak", "looks")
 _SALIENT = (*_SAMPLING, "nodes", "sigma", "padding", "strength", "max_zoom", "legacy")
 
 #: Which options each has; `models/zoomers.py` says what they mean, `models/zoomed.py` what `looks` does.

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snellen.layers.saliency import saliency_from_boxes
+from snellen.layers.saliency import saliency_from_boxes, saliency_of_peak
 from snellen.layers.zoom_grid import Legacy, ZoomGrid, box_grid, uniform_grid
 from snellen.layers.zoom_saliency import SIGMA, Padding, ZoomMatrices, saliency_to_grid, zoom_matrices
 from snellen.layers.zoom_sample import zoom
@@ -168,8 +168,8 @@ class SaliencySampler(_Salient):
         temperature: divides the logits before the softmax.
         mirror: in evaluation the logits are the mean of the picture's and its mirror image's, which looks past fewer objects
             and costs the saliency network a second time (our choice).
-        sharpen: in evaluation the saliency is raised to this power and made to sum to 1 again: above 1 takes weight off places
-            that it is little sure of, and magnifies more (our choice).
+        peak: in evaluation the saliency's highest peak alone counts, see `saliency_of_peak`: for one object a picture, which a
+            second peak or a long tail would else keep from the middle (our choice).
         alpha: of the saliency that boxes stand for, in training the true ones, later those around an answer: see
             `saliency_from_boxes`. Objects much smaller than the picture need more of it than 1 to be magnified much.
         beta: likewise, as a share of the picture's width.
@@ -190,7 +190,7 @@ class SaliencySampler(_Salient):
         thumbnail: tuple[int, int] | None = None,
         temperature: float = 1.0,
         mirror: bool = False,
-        sharpen: float = 1.0,
+        peak: bool = False,
         alpha: float = 1.0,
         beta: float = BETA,
         **options: object,
@@ -198,10 +198,8 @@ class SaliencySampler(_Salient):
         super().__init__(size, nodes, **options)  # type: ignore[arg-type]  # the base names and checks them
         if not temperature > 0:
             raise ValueError(f"zoom_options.temperature={temperature} is not possible; give a number above 0")
-        if not sharpen > 0:
-            raise ValueError(f"zoom_options.sharpen={sharpen} is not possible; give a number above 0")
         self.alpha, self.beta = _reach(alpha, beta)
-        self.temperature, self.mirror, self.sharpen = temperature, mirror, sharpen
+        self.temperature, self.mirror, self.peak = temperature, mirror, peak
         self.look = Thumbnail(
             1, nodes, size=thumbnail or size, channels=channels, backbone=backbone, pretrained=pretrained, bias=False
         )
@@ -211,9 +209,9 @@ class SaliencySampler(_Salient):
         logits = self.look(image)[:, 0] / self.temperature
         if self.mirror and not self.training:
             logits = (logits + self.look(image.flip(-1))[:, 0].flip(-1) / self.temperature) / 2
-        if not self.training:
-            logits = logits * self.sharpen
         saliency = torch.softmax(logits.flatten(1), dim=-1).view_as(logits)
+        if self.peak and not self.training:
+            saliency = saliency_of_peak(saliency)
         if boxes is None:
             return self.from_saliency(saliency), saliency
         told = self.told(image, boxes).to(saliency)
