@@ -9,7 +9,8 @@ from torch import nn
 from contracts import LayerContract
 from recalibrations import cell, grid_region, interval, naive_scores
 from snellen.layers import MultiScaleRecalibration, multi_scale_recalibrate
-from snellen.layers.regions import common_cells, pool_regions, scale_cells, spread_cells
+from snellen.layers.cells import common_cells, scale_cells, spread_cells
+from snellen.layers.regions import pool_regions
 
 EVERY = [
     {}, {"grids": (1,)}, {"grids": (1, 2, 3)}, {"fuse": "sum_pool"}, {"fuse": "sum_logit"}, {"fuse": "mul_gate"},
@@ -90,6 +91,29 @@ def test_compiled_where_sides_are_symbols(options):
     torch.compiler.reset()
     compiled = torch.compile(made, fullgraph=True, backend="eager", dynamic=True)
     torch.testing.assert_close(compiled(images(33, 17)), made(images(33, 17)))
+
+
+@pytest.mark.parametrize(
+    "size", [(7, 7), (14, 9), (28, 28), (32, 32), (40, 12), (30, 41), (32, 32, "last"), (9, 5, "last")]
+)
+def test_a_compiled_layer_learns_as_an_eager_one(size):
+    """A compiled graph takes other forms than eager mode, by the size and where the channels are."""
+    layout = torch.channels_last if "last" in size else torch.contiguous_format
+    made, x = layer(), images(*size[:2], batch=3).contiguous(memory_format=layout)
+    torch.compiler.reset()
+    compiled = torch.compile(made, fullgraph=True, backend="aot_eager")
+    found = []
+    for form in (made, compiled):
+        given = x.clone().requires_grad_()
+        y = form(given)
+        gradients = torch.autograd.grad(
+            (y * torch.linspace(-1, 1, x.numel()).view(x.shape)).sum(), [given, *made.parameters()]
+        )
+        found.append((y, *gradients))
+    torch.testing.assert_close(found[1], found[0])
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), found[0][0])
+        torch.testing.assert_close(compiled(x[:, :, :, 1:]), made(x[:, :, :, 1:]))  # a second size
 
 
 @settings(max_examples=30, deadline=None)

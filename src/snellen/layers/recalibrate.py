@@ -24,18 +24,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from snellen.layers.cells import cell_mean, common_cells, scale_cells, spread_cells
 from snellen.layers.precision import no_autocast
 from snellen.layers.recalibrate_gate import Bottleneck, activation, bottleneck_width, hidden_features, weigh
-from snellen.layers.regions import (
-    Extent,
-    Pool,
-    Region,
-    cell_mean,
-    common_cells,
-    pool_regions,
-    scale_cells,
-    spread_cells,
-)
+from snellen.layers.regions import Extent, Pool, Region, pool_regions
 
 __all__ = ["MultiScaleRecalibration", "multi_scale_recalibrate"]
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snellen.layers.regions import common_cells, spread_cells
+from snellen.layers.cells import common_cells, spread_cells
 
 __all__ = ["ACTIVATIONS", "Bottleneck", "activation", "bottleneck_width", "hidden_features", "weigh"]
 
@@ -90,10 +90,11 @@ def weigh(
     """
     if weight.ndim == 4:
         each = torch.einsum("oinm,binm->bonm", weight, p)
-        return each if bias is None else each + bias[:, None, None]
-    rows = p.permute(0, 2, 3, 1)
-    flat = F.linear(rows.reshape(-1, rows.shape[-1]), weight, bias)
-    return flat.view(*rows.shape[:-1], len(weight)).permute(0, 3, 1, 2)
+    else:
+        rows = p.permute(2, 3, 0, 1)
+        flat = F.linear(rows.reshape(-1, rows.shape[-1]), weight)
+        each = flat.view(*rows.shape[:-1], len(weight)).permute(2, 3, 0, 1)
+    return each if bias is None else each + bias[:, None, None]
 
 
 class Bottleneck(nn.Module):

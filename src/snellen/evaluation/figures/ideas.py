@@ -12,7 +12,8 @@ from snellen.data import Wings, WingSpecies
 from snellen.evaluation.figures.drawing import FONT_SIZE, INK, RED, new_figure
 from snellen.evaluation.figures.pooling import Pooled, figure_put_back, maps_in_rows
 from snellen.layers import LiftDown2d, ZoomGrid, saliency_from_boxes, saliency_to_grid, uniform_grid, zoom, zoom_boxes
-from snellen.layers.regions import pool_regions, spread_cells
+from snellen.layers.cells import spread_cells
+from snellen.layers.regions import pool_regions
 
 __all__ = ["figure_lift", "figure_surroundings", "figure_zoom"]
 
