@@ -70,3 +70,11 @@ def test_an_even_saliency_stays_even_and_a_single_node_stays_finite(size):
 def test_a_window_of_no_width_is_refused():
     with pytest.raises(ValueError, match="near=0"):
         saliency_of_peak(torch.rand(1, 3, 3), near=0)
+
+
+def test_what_is_wider_than_the_window_stays_as_it_is():
+    size = (31, 31)
+    wide = gaussian(size, (14, 16), (9, 8), 0.3) + even(size, 0.7)
+    torch.testing.assert_close(saliency_of_peak(wide[None])[0], wide, atol=1e-9, rtol=1e-6)
+    between = gaussian(size, (14, 16), (6, 6), 0.3) + even(size, 0.7)
+    torch.testing.assert_close(saliency_of_peak(between[None])[0], between, atol=0.05 * between.max(), rtol=0)

@@ -89,7 +89,8 @@ def saliency_of_peak(saliency: Float[Tensor, "b gh gw"], near: float = NEAR) -> 
 
     Where a saliency has a second peak, or a peak with a tail, the grid looks at a place between: at neither. The Gaussian has
     the sum, the mean and the variances of what the saliency has above its minimum, seen through a Gaussian window about the
-    maximum, the window's own part taken out. A uniform saliency stays one.
+    maximum, the window's own part taken out. What is as wide as the window is a peak, what is 1.4 times as wide is none: there
+    the saliency stays as it is, and in between it is a mixture. A picture with nothing in it is so left alone.
 
     Args:
         saliency: (b, gh, gw), not negative, sum 1.
@@ -117,21 +118,27 @@ def saliency_of_peak(saliency: Float[Tensor, "b gh gw"], near: float = NEAR) -> 
     ]
     seen = above * window[0][:, :, None] * window[1][:, None]
     sums = seen.sum(dim=(1, 2))
-    share, shapes = sums, []
+    share, narrow, shapes = sums, torch.ones_like(sums), []
     for along, peak, seen_through in zip((seen.sum(dim=2), seen.sum(dim=1)), at, window, strict=True):
-        shape = _gaussian(along / sums[:, None].clamp(min=1e-12), peak, width)
+        shape, variance = _gaussian(along / sums[:, None].clamp(min=1e-12), peak, width)
         share = share / (shape * seen_through).sum(dim=1)
+        narrow = torch.minimum(narrow, 2 * width**2 / variance - 1)
         shapes.append(shape)
-    share = share.clamp(max=1)[:, None, None]
-    return share * shapes[0][:, :, None] * shapes[1][:, None] + (1 - share) / (gh * gw)
+    share, narrow = share.clamp(max=1)[:, None, None], narrow[:, None, None]
+    fitted = share * shapes[0][:, :, None] * shapes[1][:, None] + (1 - share) / (gh * gw)
+    return narrow * fitted + (1 - narrow) * saliency
 
 
 def _cells(x: Tensor, count: int) -> Tensor:
     return torch.arange(count, device=x.device).to(x.dtype)
 
 
-def _gaussian(seen: Float[Tensor, "b n"], peak: Tensor, width: float) -> Float[Tensor, "b n"]:
+def _gaussian(
+    seen: Float[Tensor, "b n"], peak: Tensor, width: float
+) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
     """The Gaussian, sum 1, that a Gaussian window of `width` about `peak` shows as a distribution of the moments of `seen`.
+
+    Its variance is given too.
 
     Precisions of a product of Gaussians add up, as do means times precisions. A variance is that of a twelfth of a cell at
     least, as an even cell's, and twice the window's at most: what is wider shows little of its own shape.
@@ -144,4 +151,4 @@ def _gaussian(seen: Float[Tensor, "b n"], peak: Tensor, width: float) -> Float[T
     true = 1 / torch.where(wide, 0.5 / width**2, own)
     middle = torch.where(wide, mean, true * (mean / variance - peak / width**2))
     shape = torch.exp(-0.5 * (cells - middle[:, None]).square() / true[:, None])
-    return shape / shape.sum(dim=1, keepdim=True)
+    return shape / shape.sum(dim=1, keepdim=True), true
