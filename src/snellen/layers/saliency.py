@@ -90,7 +90,7 @@ def saliency_of_peak(saliency: Float[Tensor, "b gh gw"], near: float = NEAR) -> 
     Where a saliency has a second peak, or a peak with a tail, the grid looks at a place between: at neither. The Gaussian has
     the sum, the mean and the variances of what the saliency has above its minimum, seen through a Gaussian window about the
     maximum, the window's own part taken out. What is as wide as the window is a peak, what is 1.4 times as wide is none: there
-    the saliency stays as it is, and in between it is a mixture. A picture with nothing in it is so left alone.
+    the saliency stays as it is, and in between it is a mixture. So no peak is made up in pictures with nothing in them.
 
     Args:
         saliency: (b, gh, gw), not negative, sum 1.
@@ -136,9 +136,7 @@ def _cells(x: Tensor, count: int) -> Tensor:
 def _gaussian(
     seen: Float[Tensor, "b n"], peak: Tensor, width: float
 ) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
-    """The Gaussian, sum 1, that a Gaussian window of `width` about `peak` shows as a distribution of the moments of `seen`.
-
-    Its variance is given too.
+    """The Gaussian, sum 1, that a window of `width` about `peak` shows with the moments of `seen`, and its variance.
 
     Precisions of a product of Gaussians add up, as do means times precisions. A variance is that of a twelfth of a cell at
     least, as an even cell's, and twice the window's at most: what is wider shows little of its own shape.
