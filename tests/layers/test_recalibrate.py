@@ -1,5 +1,8 @@
 """MS-SAR: the oracles of ms-sar.md 8."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -403,3 +406,14 @@ def test_another_number_of_channels_is_refused():
         layer()(images(4, 4, channels=2))
     with pytest.raises(ValueError, match="channels=0"):
         MultiScaleRecalibration(0)
+
+
+def test_what_compiles_is_imported_by_who_compiles():
+    """torch._dynamo takes a second to import, every time a command starts."""
+    lines = (
+        "import sys, torch",
+        "before = 'torch._dynamo' in sys.modules",
+        "from snellen.layers import MultiScaleRecalibration",
+    )
+    code = "; ".join((*lines, "print(before or 'torch._dynamo' not in sys.modules)"))
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.symbolic_shapes import has_static_value
 
 from snellen.layers.counting import is_counting
 
@@ -42,8 +41,11 @@ def is_open(*sides: int | torch.SymInt) -> bool:
 
 def is_compiled(*sides: int) -> bool:
     """Whether a graph is compiled, not exported, for these sides alone."""
-    compiled = torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
-    return compiled and all(has_static_value(side) for side in sides)
+    if not torch.compiler.is_dynamo_compiling() or torch.compiler.is_exporting():
+        return False
+    from snellen.layers.graph_constants import are_numbers
+
+    return are_numbers(*sides)
 
 
 def number(side: int) -> int:
@@ -61,15 +63,12 @@ def constant(build: Callable[..., Tensor], x: Tensor, size: tuple[int, int], *ar
     A graph that is exported, or compiled for sizes that are symbols, makes its own; one compiled for one size contains it.
     """
     if is_compiled(*size):
+        from snellen.layers.graph_constants import in_graph
+
         known = [tuple(map(number, a)) if isinstance(a, tuple) else a for a in (size, *arguments)]
-        return _in_graph(build, *known, x.device)
+        return in_graph(build, *known, x.device)
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) not in (Tensor, nn.Parameter)
     return build(size, *arguments, x.device) if traced else _kept(build, size, *arguments, x.device)
-
-
-@torch.compiler.assume_constant_result
-def _in_graph(build: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    return build(*arguments)
 
 
 @functools.lru_cache(maxsize=128)
