@@ -213,7 +213,9 @@ class MultiScaleRecalibration(nn.Module):
             pooled = pool_regions(x, self.extents, self.region, self.pool)
             if scale is not None:
                 pooled = [p if i == scale else p.mean((2, 3), keepdim=True).expand_as(p) for i, p in enumerate(pooled)]
-            kind = next(self.parameters()).dtype
+            first = self.paths[0]
+            assert isinstance(first, Bottleneck)
+            kind = first.restore_weight.dtype
             inputs = self._inputs([p.to(kind) for p in pooled], size)
             logits = [self._logits(path, means, size) for path, means in inputs]
             if self.fuse == "sum_logit":
