@@ -1,9 +1,12 @@
-"""MS-SAR as its definition reads (ms-sar.md 2.2): every pixel of every scale on its own, nothing shared or skipped."""
+"""A layer and maps to test MS-SAR with, and it as its definition reads (ms-sar.md 2.2): each pixel of each scale by itself."""
 
 import math
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from snellen.layers import MultiScaleRecalibration
 
 
 def cell(pixel: int, k: int, side: int) -> int:
@@ -40,3 +43,17 @@ def naive_scores(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, grid
     first = torch.cat(list(w1), dim=1)  # (d, L c)
     hidden = torch.relu(torch.einsum("di,bihw->bdhw", first, means) + b1[:, None, None])
     return torch.sigmoid(torch.einsum("cd,bdhw->bchw", w2, hidden) + b2[:, None, None])
+
+
+def layer(channels: int = 3, **options: Any) -> MultiScaleRecalibration:
+    """A layer whose every weight is drawn."""
+    torch.manual_seed(0)
+    made = MultiScaleRecalibration(channels, **{"rd_channels": 4, **options})
+    for parameter in made.parameters():  # maps and factors start at constants, which show little
+        nn.init.normal_(parameter)
+    return made.eval()
+
+
+def images(*size: int, batch: int = 2, channels: int = 3) -> Tensor:
+    """The same numbers at each call."""
+    return torch.randn(batch, channels, *size, generator=torch.Generator().manual_seed(1))

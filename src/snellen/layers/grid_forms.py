@@ -40,7 +40,7 @@ def is_open(*sides: int | torch.SymInt) -> bool:
 
 
 def is_compiled(*sides: int) -> bool:
-    """Whether a graph is compiled, not exported, for these sides alone."""
+    """Whether a graph is compiled, not exported; for these sides alone where there are some."""
     if not torch.compiler.is_dynamo_compiling() or torch.compiler.is_exporting():
         return False
     from snellen.layers.graph_constants import are_numbers
@@ -54,7 +54,7 @@ def number(side: int) -> int:
     What follows from symbols by rounding and by common multiples takes minutes to compile, or cannot be; the graph is compiled
     again for another value. Dynamo asks for values in a range.
     """
-    return len(range(side)) if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting() else side
+    return len(range(side)) if is_compiled() else side
 
 
 def constant(build: Callable[..., Tensor], x: Tensor, size: tuple[int, int], *arguments: Any) -> Tensor:

@@ -87,7 +87,7 @@ def _cells_even(x: Tensor, k: int, pool: str) -> Tensor:
 
 
 def _cells_product(x: Tensor, k: int) -> Tensor:
-    """Means of k by k cells of a small map."""
+    """Means of k by k cells of a small map, laid out as the map: quicker to average again than `_small_means`."""
     weights = constant(_map_cells, x, (x.shape[-2], x.shape[-1]), (k,), sum_type(x))
     return torch.bmm(x.to(sum_type(x)).flatten(2), weights.t().expand(x.shape[0], -1, -1)).unflatten(2, (k, k))
 
