@@ -146,6 +146,19 @@ def test_small_objects_need_a_larger_alpha(options, least, most):
     assert least < down < most
 
 
+@pytest.mark.parametrize(
+    ("options", "middle", "border"),
+    [({}, (2.7, 3.0), (0.85, 1.0)), ({"sigma": 0.105, "alpha": 30}, (1.9, 2.1), (1.5, 1.7))],
+)
+def test_a_narrow_kernel_magnifies_the_whole_object_alike(options, middle, border):
+    """The magnifications that docs/zoom.md names, of an object a third of the picture wide."""
+    picture, box = torch.zeros(1, 3, 192, 192), torch.tensor([[[63.0, 63.0, 129.0, 129.0]]])
+    grid = SaliencySampler((48, 48), separable=True, max_zoom=4, **options).train()(picture, box).grid
+    for at, (least, most) in ((96.0, middle), (63.0, border), (129.0, border)):
+        left, _, right, _ = zoom_boxes(torch.tensor([[[at - 1, 90.0, at + 1, 92.0]]]), grid, (192, 192))[0, 0].tolist()
+        assert least < (right - left) / (2 * 48 / 192) < most
+
+
 def test_the_peak_alone_counts_in_evaluation_alone():
     torch.manual_seed(0)
     plain, peaked = (awake(keypoint_model("separable", peak=p)).zoomer for p in (False, True))
