@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from contracts import TaskContract
 from gazes import gaze_recipe, write_gazes
+from snellen import api
 from snellen.config import ConfigError, from_dict
 from snellen.data import StepBatches, training_loader
 from snellen.evaluation.evaluate import evaluate_run, report_run
@@ -165,6 +167,32 @@ def test_the_report_says_which_of_several_looks_it_shows(run, tmp_path):
     (twice / "config.yaml").write_text(config.replace(options, f"{options}      looks: 2\n"))
     assert "Of 2 looks" in zoom_section(twice)
     assert "looks at each picture" not in zoom_section(once)
+
+
+def test_the_setting_of_the_paper_trains_on_folders_as_torchvision_names_them(tmp_path):
+    """ResNet-101 on 227 pixels of 800, saliency by a ResNet-18: a step, and an answer of its size."""
+    rng = np.random.default_rng(0)
+    for part in ("2021_train", "2021_valid"):
+        for species in ("00000_Animalia", "00001_Plantae"):
+            (tmp_path / part / species).mkdir(parents=True)
+            picture = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((800, 600))
+            picture.save(tmp_path / part / species / "0.jpg")
+    folders = {"train": "2021_train", "val": "2021_valid", "test": "2021_valid"}
+    drawn = {"pretrained": False, "zoom_options.pretrained": False}
+    config = api.resolve(
+        "inaturalist-zoom",
+        {"data.root": str(tmp_path), "out": str(tmp_path), "data.workers": 0, "train.steps": 1, "train.batch_size": 2}
+        | {f"data.{key}": folder for key, folder in folders.items()}
+        | {f"model.choices.{key}": value for key, value in drawn.items()},
+    )
+    run = fit(config)
+    model = load(run.path, device="cpu").model
+    assert model.zoomer.look.head.weight.any()  # 0 at the start: a plain resize
+    with torch.inference_mode():
+        assert model.zoomer(torch.zeros(1, 3, 800, 800)).image.shape == (1, 3, 227, 227)
+        answer = model(torch.zeros(1, 3, 800, 800)).logits
+    assert answer.shape == (1, 2)
+    assert torch.isfinite(answer).all()
 
 
 def test_a_resumed_run_goes_on_with_the_history_before_its_checkpoint(run, tmp_path):
