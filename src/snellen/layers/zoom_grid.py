@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.export import register_dataclass
 
+from snellen.layers.grid_forms import constant
+
 __all__ = ["Legacy", "ZoomGrid", "affine_grid", "box_grid", "jacobian", "magnification", "read_matrix", "uniform_grid"]
 
 Legacy = Literal["", "paper", "lzu"]
@@ -60,18 +62,17 @@ class ZoomGrid:
         Args:
             size: (height, width) of a raster over the zoomed picture; by default its own pixels.
         """
-        oh, ow = size or self.size
-        return self._read(*((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in (oh, ow)))
+        return self._read(self.nodes, size or self.size, corners=False)
 
     def corners(self, size: tuple[int, int] | None = None) -> Float[Tensor, "b oh+1 ow+1 2"]:
         """Source positions of the corners of the pixels of such a raster, fractions."""
-        oh, ow = size or self.size
-        return self._read(*(torch.arange(n + 1, dtype=torch.float64) / n for n in (oh, ow)))
+        return self._read(self.nodes, size or self.size, corners=True)
 
     def sampling(self) -> Float[Tensor, "b oh ow 2"]:
         """What torch's `grid_sample` wants: -1..1, for align_corners=False, or for True where the grid is a legacy one."""
         if not self.legacy:
-            return 2 * self.positions() - 1
+            # Reading is linear with weights of sum 1: the few nodes are moved, not the many pixels.
+            return self._read(2 * self.nodes - 1, self.size, corners=False)
         g = (2 * self.nodes - 1).clamp(-1, 1).permute(0, 3, 1, 2)
         dense = F.interpolate(g, self.size, mode="bilinear", align_corners=self.legacy == "lzu")
         return dense.permute(0, 2, 3, 1)
@@ -88,16 +89,15 @@ class ZoomGrid:
                 "make it without legacy to move points, boxes and maps"
             )
 
-    def _read(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """The node map at rows x columns, given as fractions of the zoomed picture."""
-        like = self.nodes
-        down = read_matrix(rows, like.shape[1]).to(like)
-        across = read_matrix(columns, like.shape[2]).to(like)
+    def _read(self, nodes: Tensor, size: tuple[int, int], corners: bool) -> Tensor:
+        """Values of the nodes, as `nodes`, at the middles of a raster's pixels or at their corners."""
+        sides = zip(size, nodes.shape[1:3], strict=True)
+        down, across = (constant(_reader, nodes, side, corners, nodes.dtype) for side in sides)
         if self.separable:
-            x, y = (axis @ m.T for axis, m in zip(self.axes(), (across, down), strict=True))
+            x, y = nodes[:, 0, :, 0] @ across.T, nodes[:, :, 0, 1] @ down.T
             shape = (x.shape[0], y.shape[1], x.shape[1])
             return torch.stack((x[:, None].expand(shape), y[:, :, None].expand(shape)), dim=-1)
-        return torch.einsum("rh,bhwc,sw->brsc", down, like, across)
+        return (down @ (nodes.permute(0, 3, 1, 2) @ across.T)).permute(0, 2, 3, 1)
 
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
@@ -112,6 +112,15 @@ def read_matrix(positions: Float[Tensor, " n"], nodes: int) -> Float[Tensor, "n 
     """
     place = positions.to(torch.float64)[:, None] * (nodes - 1)
     return (1 - (place - torch.arange(nodes, dtype=torch.float64)).abs()).clamp(min=0)
+
+
+def _reader(side: tuple[int, int], corners: bool, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n nodes"]:
+    """`read_matrix` of the middles of (pixels, nodes) along an axis, or of their corners."""
+    pixels, nodes = side
+    places = (
+        torch.arange(pixels + 1, dtype=torch.float64) if corners else torch.arange(pixels, dtype=torch.float64) + 0.5
+    )
+    return read_matrix(places / pixels, nodes).to(device, dtype)
 
 
 def uniform_grid(

@@ -145,7 +145,9 @@ def saliency_to_grid(
     with no_autocast(saliency.device.type):
         s = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
         if strength < 1 or matrices.floor:
-            s = strength * s / s.mean(dim=(1, 2), keepdim=True) + (1 - strength + matrices.floor)
+            # Only ratios of sums of it count, so its own sum need not be 1.
+            even = s.mean(dim=(1, 2), keepdim=True)
+            s = torch.add(s if strength == 1 else strength * s, even, alpha=1 - strength + matrices.floor)
         rows, columns = matrices.rows.to(s), matrices.columns.to(s)
         if separable:
             across, down = s.mean(dim=1) @ columns, s.mean(dim=2) @ rows.T
@@ -154,7 +156,8 @@ def saliency_to_grid(
         else:
             sums = position_sums(s, rows, columns)
             p, nx, ny = sums[:, :gh, :gw], sums[:, :gh, gw:], sums[:, gh:, :gw]
-            nodes = torch.stack((nx / p, ny / p), dim=-1)
+            # Laid out as planes of x and y, as matrices read them.
+            nodes = (torch.stack((nx, ny), dim=1) / p[:, None]).permute(0, 2, 3, 1)
         grid = ZoomGrid(nodes.clamp(0, 1), out_size, separable, legacy)
         return grid if max_zoom is None else bounded(grid, max_zoom)
 
