@@ -220,6 +220,17 @@ def test_strength_nothing_is_a_plain_resize():
     torch.testing.assert_close(nodes[0, 0, :, 0], line, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize(("strength", "sigma"), [(0.3, SIGMA), (0.8, 0.01), (1.0, 0.01)])
+def test_strength_is_a_share_beside_a_uniform_saliency_of_any_sum(strength, sigma, separable):
+    s = random_saliency(sd=1.5)
+    mixed = strength * s / s.mean(dim=(1, 2), keepdim=True) + 1 - strength
+    expected = saliency_to_grid(mixed, (40, 40), sigma, separable=separable).nodes
+    for scale in (1.0, 1000.0):
+        found = saliency_to_grid(scale * s, (40, 40), sigma, separable=separable, strength=strength).nodes
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
 def test_magnification_of_crops_and_of_the_whole():
     """Cells' areas divide the source among them: the mean of 1 / magnification^2 is 1 wherever nothing is cropped."""
     assert magnification(box_grid(torch.tensor([[0.25, 0.5, 0.5, 0.75]]), (9, 9))).item() == pytest.approx(4)
