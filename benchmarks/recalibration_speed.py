@@ -5,8 +5,8 @@
 
 Forward (no gradients) and a training step (forward and backward of a ones-like gradient) of a map after a relu; medians over
 rounds, in each of which a form runs forward several times before it is timed, and ratios to timm's SE in eager form on the same
-map. Run it on a machine that does nothing else. Hidden widths are C / 16 without rounding in all blocks. timm's gather-excite
-fails with parameters, so a small one stands here.
+map. Run it on a machine that does nothing else. Hidden widths are C / 16 without rounding in all blocks but `ms-sar-r32`, which
+has C / 32 and so as many parameters as SE. timm's gather-excite fails with parameters, so a small one stands here.
 """
 
 import argparse
@@ -77,6 +77,8 @@ def blocks(channels: int) -> dict[str, nn.Module]:
         "gather-excite": GatherExcite(channels),
         "ms-sar-plain": Plain(channels),
         "ms-sar": MultiScaleRecalibration(channels, **WIDTH),
+        # Three scales have three W1, so half SE's hidden width makes as many parameters as SE has.
+        "ms-sar-r32": MultiScaleRecalibration(channels, **WIDTH | {"rd_ratio": 1 / 32}),
     }
 
 
