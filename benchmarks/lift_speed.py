@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snellen.evaluation.results.records import Record, add_record
+from snellen.evaluation.results.records import Record, add_record, flags_given
 from snellen.layers import LiftDown2d, lift_planes
 from snellen.layers.lift_plain import NetWeights
 
@@ -203,21 +203,19 @@ def main() -> None:
         steps = sorted(t[1] for t in rounds)
         if not chosen.results:
             continue
-        flags = f" --kernel-size {chosen.kernel_size}" * (chosen.kernel_size != 5)
-        flags += " --clock cpu" * (chosen.clock == "cpu") + " --compile" * chosen.compile
-        flags += f" --device {chosen.device}" * (device.type != "cpu")
         add_record(
             Path(chosen.results) / "lift.json",
             Record.here(
                 name=f"speed/lift/{name}",
                 metric=f"training step, {mode}, {layout}, {size}, {chosen.clock} time"
-                + f", {place}" * (device.type != "cpu"),
+                + f", {place}" * (device.type != "cpu" or chosen.threads != parser.get_default("threads")),
                 unit="ms",
                 values=[step],
                 interval=[steps[len(steps) // 4], max(step, steps[3 * len(steps) // 4])],
                 train_seconds=sum(steps) / 1000,
                 steps=chosen.rounds,
-                command=f"python benchmarks/lift_speed.py --shape {' '.join(map(str, chosen.shape))}{flags}",
+                command=f"python benchmarks/lift_speed.py{flags_given(parser, chosen)}",
+                device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
                 note=f"median and quartiles; {ratios['max']:.2f} of max pooling, {ratios['lift-literal']:.2f} of the literal "
                 f"form; forward {forward:.1f} ms; kept for the backward pass: {saved:.1f} times the input",
                 extra={"forward_ms": forward, "ratios": ratios, "kept": saved, "times": rounds},

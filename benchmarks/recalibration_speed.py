@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snellen.allocator import keep_freed_memory
-from snellen.evaluation.results.records import Record, add_record
+from snellen.evaluation.results.records import Record, add_record, flags_given
 from snellen.layers import MultiScaleRecalibration
 
 WARM, CALLS = 3, 5
@@ -145,10 +145,8 @@ def main() -> None:
     torch._dynamo.config.recompile_limit = 64
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     layout = "channels_last" if chosen.channels_last else "NCHW"
-    place = torch.cuda.get_device_name() if chosen.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
-    flags = "".join(f" --shape {' '.join(map(str, s))}" for s in chosen.shape or []) + " --compile" * chosen.compile
-    flags += " --channels-last" * chosen.channels_last + " --clock cpu" * (chosen.clock == "cpu")
-    flags += f" --device {chosen.device}" * (chosen.device != "cpu")
+    gpu = torch.cuda.get_device_name() if chosen.device.startswith("cuda") else None
+    place = gpu or f"{torch.get_num_threads()} threads"
     for shape in chosen.shape or SHAPES:
         size = "x".join(map(str, shape))
         print(f"{size} float32 {layout}, {place}, {chosen.clock} time, medians of {chosen.rounds} rounds")
@@ -172,7 +170,8 @@ def main() -> None:
                     interval=[min(forward, ordered[len(ordered) // 4]), max(forward, ordered[3 * len(ordered) // 4])],
                     train_seconds=sum(sum(t) for t in rounds) / 1000,
                     steps=chosen.rounds,
-                    command=f"python benchmarks/recalibration_speed.py{flags}",
+                    command=f"python benchmarks/recalibration_speed.py{flags_given(parser, chosen)}",
+                    device=gpu or "cpu",
                     note=f"median and quartiles; {ratios[0]:.2f} of eager SE; a step {step:.2f} ms, {ratios[1]:.2f} of its",
                     extra={"step_ms": step, "ratios": ratios, "times": rounds},
                 ),

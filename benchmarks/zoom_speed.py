@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snellen.allocator import keep_freed_memory
-from snellen.evaluation.results.records import Record, add_record
+from snellen.evaluation.results.records import Record, add_record, flags_given
 from snellen.layers import zoom
 from snellen.layers.zoom_saliency import position_sums, zoom_matrices
 from snellen.models.zoomers import SaliencySampler
@@ -139,18 +139,19 @@ def main() -> None:
             print(f"{what:30}{name:34}{median:9.3f} ms   {reference / median:8.1f} times as fast as {base}")
             if not chosen.results:
                 continue
-            flags = " --clock cpu" * (chosen.clock == "cpu") + f" --device {chosen.device}" * (device.type == "cuda")
             add_record(
                 Path(chosen.results) / "zoom.json",
                 Record.here(
                     name=f"speed/zoom/{name}",
-                    metric=f"forward, {what}, {chosen.device}, {chosen.clock} time",
+                    metric=f"forward, {what}, {chosen.device}, {chosen.clock} time"
+                    + f", {chosen.threads} threads" * (chosen.threads != parser.get_default("threads")),
                     unit="ms",
                     values=[median],
                     interval=[ordered[len(ordered) // 4], max(median, ordered[3 * len(ordered) // 4])],
                     train_seconds=sum(rounds) / 1000,
                     steps=chosen.rounds,
-                    command=f"python benchmarks/zoom_speed.py{flags}",
+                    command=f"python benchmarks/zoom_speed.py{flags_given(parser, chosen)}",
+                    device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
                     note=f"median and quartiles; {reference / median:.2f} times as fast as {base}",
                     extra={"ratio": reference / median, "share": median / reference, "times": rounds},
                 ),

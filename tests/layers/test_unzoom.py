@@ -66,6 +66,27 @@ def test_points_there_and_back(separable, sd):
     assert (again - shown).abs().max() < 1e-3
 
 
+@KINDS
+@pytest.mark.parametrize("nowhere", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("count", [3, 5000])
+def test_a_point_that_is_nowhere_stays_nowhere_and_moves_no_other(separable, nowhere, count):
+    grid = grid_of(separable)
+    points = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 90
+    wanted = zoom_points(points, grid, SOURCE), unzoom_points(points, grid, SOURCE)
+    points[0, 1] = nowhere
+    placed, back = zoom_points(points, grid, SOURCE), unzoom_points(points, grid, SOURCE)
+    assert not placed.inside[0, 1]
+    assert not placed.xy[0, 1].isfinite().any()
+    assert not back[0, 1].isfinite().any()
+    others = torch.ones(2, count, dtype=torch.bool)
+    others[0, 1] = False
+    torch.testing.assert_close(placed.xy[others], wanted[0].xy[others], rtol=0, atol=1e-9)
+    torch.testing.assert_close(back[others], wanted[1][others], rtol=0, atol=0)
+    boxes = torch.cat((points[:, :2], points[:, :2] + 5), dim=-1)
+    assert not zoom_boxes(boxes, grid, SOURCE)[0, 1].isfinite().all()
+    assert zoom_boxes(boxes, grid, SOURCE)[0, 0].isfinite().all()
+
+
 def test_bisection_equals_newton():
     grid = grid_of(True)
     general = ZoomGrid(grid.nodes, grid.size, separable=False)

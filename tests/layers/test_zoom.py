@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snellen.layers.zoom_grid import affine_grid, box_grid, jacobian, magnification, uniform_grid
+from snellen.layers.zoom_grid import ZoomGrid, affine_grid, box_grid, jacobian, magnification, uniform_grid
 from snellen.layers.zoom_saliency import SIGMA, bounded, clamped_share, saliency_to_grid, zoom_matrices
 from snellen.layers.zoom_sample import zoom
 
@@ -148,6 +148,37 @@ def test_jacobian_is_the_covariance_over_the_variance():
     torch.testing.assert_close(torch.stack((along[0], along[1], down[1])), ratio, rtol=0, atol=1e-4)
     node = saliency_to_grid(saliency[None], (8, 8)).nodes[0, 14, 11] * 30
     torch.testing.assert_close(node, moments(14.0, 11.0)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_positions_are_read_with_all_digits_whatever_products_may_round(separable):
+    """Programs allow products of fewer bits; ten of them would be half a pixel of a picture of 800."""
+    grid = saliency_to_grid(random_saliency(dtype=torch.float32), (96, 130), separable=separable)
+    exact = ZoomGrid(grid.nodes.double(), grid.size, separable)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = [grid.positions(), grid.corners((7, 11)), (grid.sampling() + 1) / 2]
+    finally:
+        torch.set_float32_matmul_precision(before)
+    for got, wanted in zip(found, (exact.positions(), exact.corners((7, 11)), exact.positions()), strict=True):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got.double(), wanted, rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_reading_a_grid_is_bilinear_between_its_nodes(separable):
+    """torch's own bilinear reading, for positions that lie elsewhere between the nodes."""
+    nodes = saliency_to_grid(random_saliency(size=(9, 13)), (20, 30), separable=separable).nodes
+    grid = ZoomGrid(nodes, (20, 30), separable)
+    y, x = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (20, 30))
+    places = torch.stack(torch.meshgrid(2 * x / 30 - 1, 2 * y / 20 - 1, indexing="xy"), dim=-1)
+    read = F.grid_sample(nodes.permute(0, 3, 1, 2), places.expand(2, -1, -1, -1), align_corners=True).permute(
+        0, 2, 3, 1
+    )
+    torch.testing.assert_close(grid.positions(), read, rtol=0, atol=1e-12)
+    torch.testing.assert_close(grid.corners((8, 12)), nodes, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -85,3 +85,16 @@ def test_looks_are_averaged_by_how_sure_they_are():
 def test_only_points_say_where_to_look_again():
     with pytest.raises(UnknownChoiceError, match="only points say where"):
         create_model("gaze-small", zoom="separable", zoom_options={"size": [64, 64], "looks": 2})
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_an_answer_that_is_no_number_stays_none_and_leaves_the_other_images_alone(looks):
+    torch.manual_seed(0)
+    model = awake(keypoint_model("saliency", looks=looks)).eval()
+    canvas = torch.rand(2, 3, 70, 90) * 255
+    with torch.no_grad():
+        wanted = read_off(model(canvas)).xy
+        canvas[0] = torch.nan
+        found = read_off(model(canvas)).xy
+    assert found[0].isnan().all()
+    torch.testing.assert_close(found[1], wanted[1])

@@ -311,3 +311,12 @@ def test_paper_prefix_on_a_timm_backbone():
 def test_mistakes_are_said_in_a_sentence(change, words):
     with pytest.raises(UnknownChoiceError, match=words):
         create_model("rcn5", **change)
+
+
+def test_a_zoomed_picture_ends_where_a_cell_does():
+    """Losses and confidences cut it into whole cells, positions count the network's stride."""
+    with pytest.raises(UnknownChoiceError, match=r"zoom_options.size=\[64, 50\] .* give multiples of 4"):
+        create_model("rcn", keypoints=3, zoom="uniform", zoom_options={"size": [64, 50]})
+    model = create_model("rcn", keypoints=3, zoom="uniform", zoom_options={"size": [64, 52]}).eval()
+    assert model.stride == 4
+    assert model(torch.zeros(1, 1, 100, 90)).logits.shape[-2:] == (16, 13)

@@ -194,8 +194,9 @@ class MultiScaleRecalibration(nn.Module):
         return {name for name, _ in self.named_parameters() if name.endswith(kinds)}
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Multiply each response of `x` (b, channels, h, w) by its score."""
-        return scale_cells(x, self.scores(x))
+        """Multiply each response of `x` (b, channels, h, w) by its score; in the dtype of `x`, under autocast too."""
+        with no_autocast(x.device.type):
+            return scale_cells(x, self.scores(x))
 
     def scores(self, x: Float[Tensor, "b c h w"], scale: int | None = None) -> Float[Tensor, "b c n m"]:
         """The gate on cells: as few as it is constant on, one where it is symmetric, and as many as pixels at most.

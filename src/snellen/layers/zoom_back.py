@@ -169,8 +169,9 @@ def _to_cells(xy: Tensor, grid: ZoomGrid) -> Tensor:
 def _forward(nodes: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     """The node map at `place` (b, k, 2) in node coordinates, and its derivative (b, k, 2, 2)."""
     b, gh, gw, _ = nodes.shape
-    column = place[..., 0].detach().floor().clamp(0, gw - 2)
-    row = place[..., 1].detach().floor().clamp(0, gh - 2)
+    # A point that is NaN is nowhere: it is read from some cell, and stays NaN.
+    column = place[..., 0].detach().floor().clamp(0, gw - 2).nan_to_num()
+    row = place[..., 1].detach().floor().clamp(0, gh - 2).nan_to_num()
     fx, fy = (place[..., 0] - column)[..., None], (place[..., 1] - row)[..., None]
     first = (row * gw + column).long()[..., None].expand(-1, -1, 2)
     flat = nodes.reshape(b, gh * gw, 2)
@@ -234,7 +235,7 @@ def _nearest_node_of_bin(nodes: Tensor, target: Tensor) -> Tensor:
     middle = (torch.arange(BINS, device=nodes.device, dtype=nodes.dtype) + 0.5) / BINS
     middles = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).reshape(1, -1, 2)
     start = _nearest_node(nodes, middles.expand(nodes.shape[0], -1, -1))
-    column, row = (target * BINS).floor().clamp(0, BINS - 1).long().unbind(-1)
+    column, row = (target * BINS).floor().clamp(0, BINS - 1).nan_to_num().long().unbind(-1)
     return start.gather(1, (row * BINS + column)[..., None].expand(-1, -1, 2))
 
 

@@ -16,13 +16,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.export import register_dataclass
 
 from snellen.layers.grid_forms import constant
 
-__all__ = ["Legacy", "ZoomGrid", "affine_grid", "box_grid", "jacobian", "magnification", "read_matrix", "uniform_grid"]
+__all__ = ["Legacy", "ZoomGrid", "affine_grid", "box_grid", "jacobian", "magnification", "uniform_grid"]
 
 Legacy = Literal["", "paper", "lzu"]
 
@@ -91,36 +91,46 @@ class ZoomGrid:
 
     def _read(self, nodes: Tensor, size: tuple[int, int], corners: bool) -> Tensor:
         """Values of the nodes, as `nodes`, at the middles of a raster's pixels or at their corners."""
-        sides = zip(size, nodes.shape[1:3], strict=True)
-        down, across = (constant(_reader, nodes, side, corners, nodes.dtype) for side in sides)
         if self.separable:
-            x, y = nodes[:, 0, :, 0] @ across.T, nodes[:, :, 0, 1] @ down.T
+            x, y = _along(nodes[:, 0, :, 0], 1, size[1], corners), _along(nodes[:, :, 0, 1], 1, size[0], corners)
             shape = (x.shape[0], y.shape[1], x.shape[1])
             return torch.stack((x[:, None].expand(shape), y[:, :, None].expand(shape)), dim=-1)
-        return (down @ (nodes.permute(0, 3, 1, 2) @ across.T)).permute(0, 2, 3, 1)
+        planes = _along(nodes.permute(0, 3, 1, 2), 3, size[1], corners)
+        return _along(planes, 2, size[0], corners).permute(0, 2, 3, 1)
 
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
 register_dataclass(ZoomGrid, serialized_type_name="snellen.ZoomGrid")
 
 
-def read_matrix(positions: Float[Tensor, " n"], nodes: int) -> Float[Tensor, "n nodes"]:
-    """The matrix that reads `nodes` evenly spaced values at fractions 0..1 of their extent, linearly; float64.
+def _along(values: Tensor, dim: int, pixels: int, corners: bool) -> Tensor:
+    """Evenly spaced values read linearly along an axis, at the middles of pixels or at their corners.
 
-    >>> read_matrix(torch.tensor([0.25]), 3)
-    tensor([[0.5000, 0.5000, 0.0000]], dtype=torch.float64)
+    Not as a product with a matrix: where `torch.set_float32_matmul_precision` is set, positions would have ten bits or fewer.
     """
-    place = positions.to(torch.float64)[:, None] * (nodes - 1)
-    return (1 - (place - torch.arange(nodes, dtype=torch.float64)).abs()).clamp(min=0)
+    side = (pixels, values.shape[dim])
+    near, far = constant(_neighbours, values, side, corners).unbind()
+    share = constant(_shares, values, side, corners, values.dtype)
+    share = share.view(-1, *[1] * (values.ndim - 1 - dim))
+    return torch.lerp(values.index_select(dim, near), values.index_select(dim, far), share)
 
 
-def _reader(side: tuple[int, int], corners: bool, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n nodes"]:
-    """`read_matrix` of the middles of (pixels, nodes) along an axis, or of their corners."""
+def _places(side: tuple[int, int], corners: bool) -> Float[Tensor, " n"]:
+    """Where (pixels, nodes) along an axis are read, in nodes; float64."""
     pixels, nodes = side
-    places = (
-        torch.arange(pixels + 1, dtype=torch.float64) if corners else torch.arange(pixels, dtype=torch.float64) + 0.5
-    )
-    return read_matrix(places / pixels, nodes).to(device, dtype)
+    places = torch.arange(pixels + 1, dtype=torch.float64)
+    return (places if corners else places[:-1] + 0.5) / pixels * (nodes - 1)
+
+
+def _neighbours(side: tuple[int, int], corners: bool, device: torch.device) -> Int[Tensor, "2 n"]:
+    """The nodes before and after each of `_places`."""
+    near = _places(side, corners).long().clamp(max=max(side[1] - 2, 0))
+    return torch.stack((near, (near + 1).clamp(max=side[1] - 1))).to(device)
+
+
+def _shares(side: tuple[int, int], corners: bool, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " n"]:
+    """How far each of `_places` lies towards the node after it, 0 to 1."""
+    return (_places(side, corners) - _neighbours(side, corners, torch.device("cpu"))[0]).to(device, dtype)
 
 
 def uniform_grid(

@@ -118,7 +118,7 @@ def _spread(mass: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
     cells = corners * torch.tensor([size[1], size[0]], device=mass.device, dtype=mass.dtype)
     p00, p01, p10, p11 = cells[:, :-1, :-1], cells[:, :-1, 1:], cells[:, 1:, :-1], cells[:, 1:, 1:]
     extent = ((p01 + p11 - p00 - p10) / 2).abs() + ((p10 + p11 - p00 - p01) / 2).abs()
-    parts = min(PARTS, max(1, math.ceil(float(extent.detach().max()) - 1e-3)))
+    parts = min(PARTS, max(1, math.ceil(float(extent.detach().nan_to_num().max()) - 1e-3)))
     rows = mass.permute(0, 2, 3, 1).reshape(b * h * w, k) / parts**2
     first = torch.arange(b, device=mass.device)[:, None, None] * (size[0] * size[1])
     out = rows.new_zeros((b * size[0] * size[1], k))
@@ -129,7 +129,7 @@ def _spread(mass: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
             # At most a cell wide, so it touches two cells an axis.
             half = (extent / (2 * parts)).clamp(5e-4, 0.5)
             low, high = middle - half, middle + half
-            begin = low.detach().add(1e-5).floor()
+            begin = low.detach().add(1e-5).floor().nan_to_num()  # what is nowhere stays NaN by its share
             near = (torch.minimum(high, begin + 1) - low).clamp(min=0) / (high - low)
             near = near.clamp(max=1)
             for ty in (0, 1):

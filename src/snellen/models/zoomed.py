@@ -102,6 +102,11 @@ class ZoomedKeypoints(KeypointNet):
             raise ValueError(
                 f"zoom_options.size={list(zoomer.size)} is too small for the network; give at least {[net.minimum_size] * 2}"
             )
+        if any(side % net.stride for side in zoomer.size):
+            raise ValueError(
+                f"zoom_options.size={list(zoomer.size)} ends within a cell of the network, which are {net.stride} pixels wide; "
+                f"give multiples of {net.stride}"
+            )
         if looks > 1 and not isinstance(zoomer, SaliencySampler):
             raise ValueError(
                 f"looks={looks} is not possible with {type(zoomer).__name__}; give a learned saliency, or looks=1"

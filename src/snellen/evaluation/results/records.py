@@ -1,14 +1,16 @@
 """Results are data: records in results/*.json, of one schema. Pages are made of them in page.py."""
 
+import argparse
 import json
 import math
+import shlex
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from snellen.training.runs import environment, write_atomically
 
-__all__ = ["Record", "add_record", "mean_interval", "read_records"]
+__all__ = ["Record", "add_record", "flags_given", "mean_interval", "read_records"]
 
 # Two-sided 97.5 % points of Student's t for 1 to 9 degrees of freedom: seeds are few.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -105,6 +107,38 @@ def mean_interval(values: list[float]) -> list[float]:
         return [mean, mean]
     half = _T[min(n - 2, len(_T) - 1)] * math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)
     return [mean - half, mean + half]
+
+
+def flags_given(
+    parser: argparse.ArgumentParser, chosen: argparse.Namespace, leave: tuple[str, ...] = ("results",)
+) -> str:
+    """The options of a script that are not its defaults, as they are typed, each after a space: for a record's command.
+
+    Args:
+        parser: of the script; its options are named by their flags.
+        chosen: what it found.
+        leave: options that do not change what is measured.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> for flag, default in (("--rounds", 20), ("--clock", "wall"), ("--kernel-size", 5)):
+    ...     _ = parser.add_argument(flag, default=default, type=type(default))
+    >>> flags_given(parser, parser.parse_args(["--kernel-size", "7", "--rounds", "20"]))
+    ' --kernel-size 7'
+    """
+    flags = ""
+    for name, value in vars(chosen).items():
+        if name in leave or value == parser.get_default(name):
+            continue
+        flag = f" --{name.replace('_', '-')}"
+        if value is True:
+            flags += flag
+        elif isinstance(value, list):
+            # An option that can be given several times has a list of what stood behind it each time.
+            lists = value if value and isinstance(value[0], list) else [value]
+            flags += "".join(f"{flag} {shlex.join(map(str, each))}" for each in lists)
+        else:
+            flags += f"{flag} {shlex.quote(str(value))}"
+    return flags
 
 
 def read_records(folder: str | Path) -> list[Record]:
