@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    := runs/demo
 
-.PHONY: demo test lint types imports unit docs results results-doc clean help
+.PHONY: demo test lint types imports unit results clean help
 
 help:          ## list the targets
 	@grep -E '^[a-z -]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -43,9 +43,7 @@ imports: $(STAMP) ## rooms import downwards only
 unit: $(STAMP) ## the tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-docs: results ## generated pages of docs/
-
-results results-doc: $(STAMP) ## docs/results.md from results/*.json
+results: $(STAMP) ## docs/results.md from results/*.json
 	$(BIN)/python -m snellen.evaluation.results.page results docs/results.md README.md
 
 clean: ## remove what the targets made, but for runs/

@@ -1,6 +1,7 @@
 """The pages of docs/ and the README: their examples run, their links lead somewhere, their numbers have records."""
 
 import doctest
+import fnmatch
 import re
 from itertools import product
 from pathlib import Path
@@ -54,19 +55,6 @@ def test_links_pictures_and_recipes_of_a_page_exist(page):
         assert recipe in known, recipe
 
 
-@pytest.mark.parametrize("page", IDEAS, ids=names(IDEAS))
-def test_what_was_measured_has_a_source(page):
-    text = page.read_text(encoding="utf-8")
-    (said,) = re.findall(r"^## What was measured\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
-    sources = [DOCS / "results.md", *(DOCS / "papers").glob("*.md")]
-    known = set(re.findall(r"\d+\.\d+", " ".join(s.read_text(encoding="utf-8") for s in sources)))
-    said = re.sub(r"\]\([^)]*\)|`[^`]*`", "", said)
-    assert set(re.findall(r"\d+\.\d+", said)) <= known
-
-
-# --- results/ideas.md
-
-
 def gaps(pair: tuple[Record, Record]) -> list[float]:
     """The mean difference of two records seed by seed and its 95 % interval, without signs."""
     first, second = pair
@@ -74,6 +62,30 @@ def gaps(pair: tuple[Record, Record]) -> list[float]:
         return []
     differences = [a - b for a, b in zip(first.values, second.values, strict=True)]
     return [abs(v) for v in (sum(differences) / len(differences), *mean_interval(differences))]
+
+
+@pytest.mark.parametrize("page", IDEAS, ids=names(IDEAS))
+def test_what_was_measured_is_in_the_records_that_are_named_beside_it(page):
+    """Those of others, the authors' among them, stand in the specifications."""
+    text = page.read_text(encoding="utf-8")
+    (said,) = re.findall(r"^## What was measured\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    records = read_records(RESULTS)
+    papers = " ".join(file.read_text(encoding="utf-8") for file in (DOCS / "papers").glob("*.md"))
+    for paragraph in said.split("\n\n"):
+        named = set(re.findall(r"`([\w/*.-]+/[\w/*.-]+)`", paragraph))
+        for claim in re.findall(r"snellen reproduce\s+([\w-]+)", paragraph):
+            named |= {row.record for row in read_claim(claim).rows.values()}
+        found = [r for r in records if any(fnmatch.fnmatchcase(r.name, name) for name in named)]
+        values = [v for r in found for v in (r.mean, *r.interval)]
+        values += [v for pair in product(found, found) for v in gaps(pair)]
+        known = {f"{v:.{digits}f}" for v in values for digits in (1, 2)}
+        known |= {n for r in found for n in re.findall(r"\d+\.\d+", r.note)}  # ratios
+        if "author" in paragraph.lower() or "paper" in paragraph.lower():
+            known |= set(re.findall(r"\d+\.\d+", papers))
+        assert set(re.findall(r"\d+\.\d+", re.sub(r"\]\([^)]*\)|`[^`]*`", "", paragraph))) <= known, paragraph
+
+
+# --- results/ideas.md
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
@@ -91,6 +103,11 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert [line.split()[0] for line in lines] == list(wing.keypoints.schema.points)
     found = [[float(v) for v in line.split()[1:3]] for line in lines]
     assert np.median(np.linalg.norm(found - wing.keypoints.xy, axis=1)) < 8
+
+
+def test_the_page_of_comparisons_lists_every_claim():
+    table = (DOCS / "compare.md").read_text(encoding="utf-8").split("| claims | what |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"`([\w-]+)`", table)) == sorted(list_claims())
 
 
 def test_what_is_said_of_the_ideas_is_in_the_records():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recalibrations import images, layer
+from snellen.layers import LiftDown2d
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,69 @@ def test_what_compiles_is_imported_by_who_compiles():
     )
     code = "; ".join((*lines, "print(before or 'torch._dynamo' not in sys.modules)"))
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+OPEN = (dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (9, 9), (16, 16), (40, 36)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"grids": (1, 2, 3)}, {"share": "cell"}, {"grids": (1,)}, {"region": "window", "extents": (9, 5, 3)}],
+    ids=str,
+)
+def test_a_graph_of_open_sizes_is_for_all_that_have_room_for_the_grid(size, options):
+    """Whatever the example's: sides that equal a number of cells, odd ones, such that the cells divide."""
+    made = layer(**options).eval()
+    program = torch.export.export(made, (images(*size),), dynamic_shapes=OPEN).module()
+    for other in ((4, 4), (5, 9), (16, 16), (33, 64)):
+        for batch in (1, 3):
+            x = images(*other, batch=batch)
+            torch.testing.assert_close(program(x), made(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"pool": "max"}, {"pool": "avg+max"}, {"region": "strided", "extents": (8, 4, 2)}, {"region": "window"}],
+    ids=str,
+)
+def test_readings_without_a_graph_of_open_sizes_refuse_it_and_have_one_of_a_size(options):
+    made = layer(**options).eval()
+    with pytest.raises(ValueError, match="has no graph of open height and width; export it for one size"):
+        torch.export.export(made, (images(40, 36),), dynamic_shapes=OPEN)
+    x = images(40, 36)
+    torch.testing.assert_close(torch.export.export(made, (x,)).module()(x), made(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (32, 32)])
+def test_traces_and_the_older_exporter(size, tmp_path):
+    made, x = layer(), images(*size)
+    traced = torch.jit.trace(made, x)
+    traced.save(tmp_path / "layer.pt")
+    torch.testing.assert_close(torch.jit.load(tmp_path / "layer.pt")(x), made(x), rtol=0, atol=1e-6)
+    runtime = pytest.importorskip("onnxruntime")
+    torch.onnx.export(made, (x,), tmp_path / "layer.onnx", dynamo=False, input_names=["x"])
+    session = runtime.InferenceSession(tmp_path / "layer.onnx", providers=["CPUExecutionProvider"])
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"x": x.numpy()})[0]), made(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [layer, lambda: LiftDown2d(3)], ids=["ms-sar", "lift"])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (32, 32)])
+def test_gradients_of_each_image_by_torch_func(make, size):
+    """Per-sample gradients add up to the batch's."""
+    made, x = make(), images(*size, batch=3)
+    weights = dict(made.named_parameters())
+
+    def loss(weights, image):
+        return torch.func.functional_call(made, weights, (image[None],)).square().mean()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
+    (3 * made(x).square().mean()).backward()
+    for name, weight in made.named_parameters():
+        torch.testing.assert_close(each[name].sum(0), weight.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_maps_of_whole_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"a map of torch\.int64 was given"):
+        layer()(torch.full((1, 3, 4, 4), 7))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from contracts import ModelContract, nonzero_gradients, stirred
-from snellen import add_recalibration
+from snellen import add_recalibration, replace_pooling
 from snellen.layers import MultiScaleRecalibration
 from snellen.models import UnknownChoiceError, create_classifier, create_keypoint_model, create_model
 from snellen.models.recalibration import RECALIBRATIONS, Recalibrated, make_recalibration
@@ -226,3 +226,98 @@ def test_networks_of_torchvision():
         additions = add_recalibration(net, "se", example=torch.zeros(1, 3, 32, 32), verbose=False)
         assert len(additions.changes) == places
         additions.undo()
+
+
+def with_strides():
+    torch.manual_seed(0)
+    convs = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*convs).eval()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("undone", [(0, 1), (1, 0)])
+def test_two_surgeries_are_undone_in_any_order(order, undone):
+    net, x = with_strides(), torch.rand(1, 3, 33, 40)
+    state, before = {k: v.clone() for k, v in net.state_dict().items()}, net(x)
+    surgeries = [
+        lambda: replace_pooling(net, "blur", ["conv", "max"], example=x, verbose=False),
+        lambda: add_recalibration(net, "se", ["2", "4"], example=x, verbose=False),
+    ]
+    handles = {i: surgeries[i]() for i in order}
+    both = net(x)
+    handles[undone[0]].undo()
+    left = net(x)
+    assert not torch.equal(left, both)
+    assert left.shape == before.shape
+    assert not torch.equal(left, before)  # the other surgery is still there
+    handles[undone[1]].undo()
+    assert net.state_dict().keys() == state.keys()
+    assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
+    assert torch.equal(net(x), before)
+
+
+def test_a_module_that_is_called_several_times():
+    class Shared(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.a, self.b, self.act = nn.Conv2d(3, 8, 3), nn.Conv2d(8, width, 3, 2), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.b(self.act(self.a(x))))
+
+    x = torch.rand(1, 3, 12, 12)
+    net = Shared(8)  # one number of channels, two sizes: the run that looks at them changes nothing
+    add_recalibration(net, "se", ["act"], example=x, verbose=False)
+    assert net(x).shape == (1, 8, 4, 4)
+    net = Shared(16)
+    with pytest.raises(ValueError, match="act is called for maps of 8 and 16 channels"):
+        add_recalibration(net, "se", ["act"], example=x, verbose=False)
+    assert not any(isinstance(m, Recalibrated) for m in net.modules())
+
+
+def test_blocks_in_a_frozen_network_can_be_trained():
+    net = timm.create_model("resnet18", num_classes=2).requires_grad_(False)
+    additions = add_recalibration(net, "se", example=torch.zeros(1, 3, 32, 32), verbose=False)
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert len(trained) == 4 * len(additions.changes)
+    assert all(".recalibration." in name for name in trained)
+    with pytest.raises(ValueError, match="and 8 that hold a block already"):
+        add_recalibration(net, "se", example=torch.zeros(1, 3, 32, 32), verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "child", "count"),
+    [
+        ("resnetv2_18", "residual", "conv2", 8),
+        ("resnetv2_50", "residual", "conv3", 16),
+        ("densenet121", "dense", "conv2", 58),
+    ],
+)
+def test_blocks_whose_norms_come_first(name, place, child, count):
+    net = timm.create_model(name, num_classes=2)
+    changes = add_recalibration(net, "se", example=torch.zeros(1, 3, 32, 32), verbose=False).changes
+    assert {(c.place, c.name.split(".")[-1]) for c in changes} == {(place, child)}
+    assert len(changes) == count
+
+
+def test_networks_that_are_no_usual_ones():
+    """Without parameters, without numbers, and one that wants no image."""
+    added = add_recalibration(nn.Sequential(nn.ReLU()), "se", ["0"], example=torch.zeros(1, 8, 4, 4), verbose=False)
+    assert "parameters 0 -> 144" in str(added)
+    with torch.device("meta"):
+        net = timm.create_model("resnet18", num_classes=2)
+    assert add_recalibration(net, "ms-sar", verbose=False).macs is not None
+    assert all(p.is_meta for p in net.parameters())
+    assert replace_pooling(net, "lift", verbose=False).macs is not None
+
+    class OfADictionary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+        def forward(self, batch):
+            return self.conv(batch["image"])
+
+    with pytest.raises(ValueError, match=r"OfADictionary cannot be run on an input of shape \(1, 3, 224, 224\)"):
+        add_recalibration(OfADictionary(), "se", ["conv"], verbose=False)
+    assert replace_pooling(OfADictionary(), "lift", ["stem"], verbose=False).macs is None

@@ -12,7 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from snellen.layers.grid_forms import channels_last, constant, is_compiled, is_open, matrices_pay, number
+from snellen.layers.grid_forms import (
+    channels_last,
+    constant,
+    is_compiled,
+    is_open,
+    is_transformed,
+    matrices_pay,
+    number,
+    outer,
+)
 
 __all__ = ["cell_mean", "common_cells", "scale_cells", "spread_cells"]
 
@@ -30,6 +39,9 @@ def common_cells(counts: Sequence[int], side: int) -> int:
     >>> common_cells((1, 2, 4), 32), common_cells((1, 2, 3), 32), common_cells((2, 3), 5)
     (4, 6, 5)
     """
+    if is_open(side):
+        # A comparison would pin the side, and more cells than pixels tell them apart too. Windows have as many as pixels.
+        return math.lcm(*counts) if all(isinstance(count, int) for count in counts) else side
     if side in counts:
         return side
     return min(math.lcm(*map(number, counts)), side)
@@ -42,7 +54,7 @@ def spread_cells(z: Float[Tensor, "*b n m"], cells: tuple[int, int]) -> Float[Te
     tensor([[[1., 1., 2., 2., 3.]]])
     """
     n, m = z.shape[-2:]
-    if (n, m) == cells:
+    if _is(n, cells[0]) and _is(m, cells[1]):
         return z
     if not is_open(*cells) and cells[0] % n == 0 and cells[1] % m == 0:
         rows, columns = cells[0] // n, cells[1] // m
@@ -88,7 +100,7 @@ def scale_cells(x: Float[Tensor, "b c h w"], gate: Float[Tensor, "b c n m"]) -> 
     """
     (h, w), (n, m) = x.shape[-2:], gate.shape[-2:]
     gate = gate.to(x.dtype)
-    if (n == 1 or n == h) and (m == 1 or m == w):
+    if (n == 1 or _is(n, h)) and (m == 1 or _is(m, w)):
         return x * gate
     if torch.compiler.is_exporting() and (is_open(h, w) or h % n or w % m):
         return x * spread_cells(gate, (h, w))
@@ -98,6 +110,11 @@ def scale_cells(x: Float[Tensor, "b c h w"], gate: Float[Tensor, "b c n m"]) -> 
         rows = gate.permute(0, 2, 3, 1).unsqueeze(3).expand(-1, -1, -1, w // m, -1).flatten(2, 3).unsqueeze(2)
         return (x.permute(0, 2, 3, 1).unflatten(1, (n, h // n)) * rows).flatten(1, 2).permute(0, 3, 1, 2)
     return (x.unflatten(2, (n, h // n)) * _along_rows(gate, w).unsqueeze(3)).flatten(2, 3)
+
+
+def _is(cells: int, side: int) -> bool:
+    """Whether there are as many cells as `side`; not asked of a number and a side left open, which that would pin."""
+    return (not is_open(side) or isinstance(cells, torch.SymInt)) and cells == side
 
 
 def _along_rows(gate: Float[Tensor, "b c n m"], w: int) -> Float[Tensor, "b c n w"]:
@@ -111,7 +128,7 @@ def _along_rows(gate: Float[Tensor, "b c n m"], w: int) -> Float[Tensor, "b c n 
 
 def _scale_in_full(x: Tensor, gate: Tensor) -> Tensor:
     """The same with a gate of the map's size, which the answer then takes the memory of."""
-    if torch.is_grad_enabled() and (x.requires_grad or gate.requires_grad):
+    if torch.is_grad_enabled() and (x.requires_grad or gate.requires_grad) and not is_transformed():
         scaled: Tensor = _ScaleInFull.apply(x, gate)
     else:
         scaled = _times_full(x, gate)
@@ -182,4 +199,4 @@ def _map_owners(
 ) -> Float[Tensor, "nm hw"]:
     """The same for the pixels and cells of a map."""
     rows, columns = (_owners(side, n, dtype, device) for side, n in zip(size, cells, strict=True))
-    return torch.kron(rows, columns)
+    return outer(rows, columns)

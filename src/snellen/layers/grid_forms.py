@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from snellen.layers.counting import is_counting
 
-__all__ = ["channels_last", "constant", "is_compiled", "is_open", "matrices_pay", "number", "sum_type"]
+__all__ = [
+    "channels_last",
+    "constant",
+    "is_compiled",
+    "is_open",
+    "is_transformed",
+    "matrices_pay",
+    "number",
+    "outer",
+    "sum_type",
+]
 
 #: Pixels up to which a map is small, see `matrices_pay`: 28 x 28 gains, 32 x 32 does not (measured, forward).
 FEW_PIXELS = 800
@@ -46,6 +56,19 @@ def is_compiled(*sides: int) -> bool:
     from snellen.layers.graph_constants import are_numbers
 
     return are_numbers(*sides)
+
+
+def is_transformed() -> bool:
+    """Whether plain operations are needed: in a trace, which keeps no function of our own, and in torch.func's transforms."""
+    if torch.jit.is_tracing():
+        return True
+    # Dynamo makes graphs of functions of our own, and cannot ask what follows.
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def outer(rows: Tensor, columns: Tensor) -> Tensor:
+    """The Kronecker product of two matrices, of operations that all exporters know."""
+    return (rows[:, None, :, None] * columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
 def number(side: int) -> int:

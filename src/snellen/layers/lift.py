@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.export import register_dataclass
 
 from snellen.layers.counting import is_counting
+from snellen.layers.grid_forms import is_transformed
 from snellen.layers.lift_checks import (
     MEMORIES,
     PADDINGS,
@@ -291,7 +292,7 @@ def _by_hand(weights: Sequence[LiftWeights], dtype: torch.dtype, padding: str, m
             and net.point_bias is None
             for net in nets
         )
-        and not torch.jit.is_tracing()
+        and not is_transformed()
     )
 
 

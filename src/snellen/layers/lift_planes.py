@@ -38,6 +38,7 @@ def suits(x: Tensor, weights: Sequence[Tensor]) -> bool:
     """Whether a map can be lifted here: two axes, float32 on the CPU, dense in one of the usual layouts."""
     return (
         x.ndim == 4
+        and type(x) in (Tensor, torch.nn.Parameter)  # others may have no numbers
         and x.numel() > 0
         and x.device.type == "cpu"
         and x.dtype == torch.float32 == weights[0].dtype

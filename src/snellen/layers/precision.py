@@ -14,6 +14,7 @@ def no_autocast(device_type: str) -> AbstractContextManager[object]:
     ...     (torch.zeros(1, 1) @ torch.zeros(1, 1)).dtype
     torch.float32
     """
-    if torch.is_autocast_enabled(device_type):
+    # Networks without numbers ("meta") are run for their shapes, and have no autocast to ask for.
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()

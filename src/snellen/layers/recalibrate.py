@@ -172,6 +172,7 @@ class MultiScaleRecalibration(nn.Module):
                 last_bias=bias and (i == 0 or self.fuse != "sum_logit"),
                 map_shape=(map_channels or channels, map_size[0], map_size[1]),
                 factory=factory,
+                identity=init == "identity",
             )
             for i, own in enumerate(scales)
         )
@@ -186,7 +187,7 @@ class MultiScaleRecalibration(nn.Module):
         """Draw the weights from torch's generator, see `init`."""
         for path in self.paths:
             assert isinstance(path, Bottleneck)
-            path.reset_parameters(identity=self.init == "identity")
+            path.reset_parameters()
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay should leave alone: biases, also a cell's own, factors and logit maps."""
@@ -208,6 +209,10 @@ class MultiScaleRecalibration(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(
                 f"a map of shape {tuple(x.shape)} was given; it takes (batch, {self.channels}, height, width)"
+            )
+        if not x.is_floating_point():
+            raise ValueError(
+                f"a map of {x.dtype} was given, which no score between 0 and 1 fits; give floating-point numbers"
             )
         size = (x.shape[-2], x.shape[-1])
         with no_autocast(x.device.type):

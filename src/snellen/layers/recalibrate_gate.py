@@ -111,6 +111,7 @@ class Bottleneck(nn.Module):
         last_bias: b2; paths whose logits are added have one between them.
         map_shape: channels, height and width of the logit map of "pixel".
         factory: device and dtype.
+        identity: start with W2 and b2 of 0.
     """
 
     def __init__(
@@ -126,8 +127,10 @@ class Bottleneck(nn.Module):
         last_bias: bool,
         map_shape: tuple[int, int, int],
         factory: dict[str, Any],
+        identity: bool = False,
     ) -> None:
         super().__init__()
+        self.identity = identity
 
         def weights(present: bool, *shape: int) -> nn.Parameter | None:
             return nn.Parameter(torch.empty(shape, **factory)) if present else None
@@ -150,7 +153,7 @@ class Bottleneck(nn.Module):
         if share == "pixel":
             self.register_load_state_dict_pre_hook(_resample_stored_map)
 
-    def reset_parameters(self, identity: bool) -> None:
+    def reset_parameters(self) -> None:
         """Draw the weights as torch draws linear layers', or W2 and b2 as zeros; factors are 1, logit maps 0."""
         weight = self.reduce_weight
         firsts = list(weight) if isinstance(weight, nn.ParameterList) else [weight]
@@ -159,7 +162,7 @@ class Bottleneck(nn.Module):
         for parameter in (*firsts, self.reduce_bias):
             if parameter is not None:
                 nn.init.uniform_(parameter, -bound, bound)
-        bound = 0.0 if identity else 1 / math.sqrt(width)
+        bound = 0.0 if self.identity else 1 / math.sqrt(width)
         for parameter in (self.restore_weight, self.restore_bias):
             if parameter is not None:
                 nn.init.uniform_(parameter, -bound, bound)

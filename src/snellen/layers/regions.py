@@ -19,7 +19,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from snellen.layers.grid_forms import channels_last, constant, is_compiled, is_open, matrices_pay, number, sum_type
+from snellen.layers.grid_forms import (
+    channels_last,
+    constant,
+    is_compiled,
+    is_open,
+    matrices_pay,
+    number,
+    outer,
+    sum_type,
+)
 
 __all__ = ["Extent", "Pool", "Region", "pool_regions"]
 
@@ -51,15 +60,13 @@ def pool_regions(
     if pool == "avg+max":
         both = zip(pool_regions(x, extents, region, "avg"), pool_regions(x, extents, region, "max"), strict=True)
         return [(mean + largest) / 2 for mean, largest in both]
+    if is_open(x.shape[-2], x.shape[-1]):
+        return _open_means(x, extents, region, pool)
     if region != "grid":
         take = _boxes_mean if pool == "avg" else _boxes_max
         return [take(x, extent, region) for extent in extents]
     h, w = x.shape[-2:]
     finest = int(extents[-1])
-    if is_open(h, w):
-        # Asking whether sizes divide would pin them in an exported graph.
-        kind = sum_type(x), x.device
-        return [_matrices_mean(x, *(_grid_cells(n, int(k), *kind) for n in (h, w))) for k in extents]
     # A grid over a divisor's cells is averaged from them: the same numbers, and the map is read once.
     nests = h % finest == 0 and w % finest == 0 and all(finest % int(k) == 0 for k in extents)
     # A compiled graph sums even cells as quickly as it reads them.
@@ -70,6 +77,22 @@ def pool_regions(
         return [_cells_direct(x, min(int(k), h), min(int(k), w), pool) for k in extents]
     fine = _cells_product(x, finest) if small and finest > 1 else _cells_even(x, finest, pool)
     return [fine if k == finest else _cells_even(fine, int(k), pool) for k in extents]
+
+
+def _open_means(x: Tensor, extents: Sequence[Extent], region: Region, pool: Pool) -> list[Tensor]:
+    """Means in an exported graph whose height or width is left open: nothing is asked that would pin them.
+
+    Maps have at least as many pixels a side as the finest grid has cells.
+    """
+    if pool != "avg" or (region != "grid" and not (region == "window" and all(type(e) is int for e in extents))):
+        raise ValueError(
+            f"region={region!r} with extents={tuple(extents)} and pool={pool!r} has no graph of open height and width; export "
+            "it for one size, or take pool='avg' and region='grid', or 'window' with extents in pixels"
+        )
+    if region == "window":
+        return [_boxes_mean(x, extent, region) for extent in extents]
+    kind = sum_type(x), x.device
+    return [_matrices_mean(x, *(_weights_of_cells(n, int(k), *kind) for n in x.shape[-2:])) for k in extents]
 
 
 def _cells_even(x: Tensor, k: int, pool: str) -> Tensor:
@@ -113,7 +136,11 @@ def _small_means(x: Tensor, grids: Sequence[int]) -> list[Tensor]:
 
 def _grid_cells(side: int, k: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(n, side): each cell's weights of the pixels, for the means over the regions of a grid."""
-    n = min(k, side)
+    return _weights_of_cells(side, min(k, side), dtype, device)
+
+
+def _weights_of_cells(side: int, n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The same for n cells, at most `side`."""
     i = torch.arange(n, device=device)[:, None]
     return _weights(i * side // n, ((i + 1) * side + n - 1) // n, side, dtype)
 
@@ -123,8 +150,7 @@ def _map_cells(
 ) -> Float[Tensor, "cells hw"]:
     """Each cell's weights of a map's pixels, the cells of all grids side by side."""
     h, w = size
-    weights = [torch.kron(_grid_cells(h, k, dtype, device), _grid_cells(w, k, dtype, device)) for k in grids]
-    return torch.cat(weights)
+    return torch.cat([outer(_grid_cells(h, k, dtype, device), _grid_cells(w, k, dtype, device)) for k in grids])
 
 
 def _box_cells(side: int, extent: Extent, region: str, x: Tensor) -> Tensor:

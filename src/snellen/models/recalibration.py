@@ -172,9 +172,9 @@ class Additions:
     macs: tuple[int, int] | None
 
     def undo(self) -> None:
-        """Take the blocks out; the network's own modules are the same all along."""
+        """Take the blocks out; the network's own modules are the same all along. Other surgery before or after stays."""
         for change in self.changes:
-            put_in_place(self.model, change.new, change.old)
+            put_in_place(self.model, change.new, change.new.module)
         self.changes.clear()
 
     def __str__(self) -> str:
@@ -184,7 +184,7 @@ class Additions:
             layer = type(c.new.recalibration).__name__
             lines.append(f"{c.name:<{width}}  {c.place:<10}  {c.channels:>8}  {c.parameters:>10,}  {layer}")
         before, after = self.parameters
-        lines.append(f"parameters {before:,} -> {after:,} (+{100 * (after / before - 1):.2f} %)")
+        lines.append(f"parameters {before:,} -> {after:,} (+{100 * (after / max(1, before) - 1):.2f} %)")
         if self.macs:
             more = 100 * (self.macs[1] / max(1, self.macs[0]) - 1)
             lines.append(f"multiply-adds {self.macs[0] / 1e6:,.1f} M -> {self.macs[1] / 1e6:,.1f} M (+{more:.2f} %)")
@@ -203,9 +203,11 @@ def add_recalibration(
     """Put recalibration into a residual or dense network, in place.
 
     Blocks are found by the names that torchvision, timm and this library share: a residual block has conv2 and bn2 (a
-    bottleneck conv3 and bn3), a dense layer norm1, conv1 and perhaps norm2, conv2. Networks of other names take patterns.
-    Modules keep device, dtype and mode, new ones get the network's. Names in the state dict of a changed module gain ".module":
-    load weights before, or after `Additions.undo`. For a pretrained network ``init="identity"`` changes nothing at first.
+    bottleneck conv3 and bn3), a dense layer norm1, conv1 and perhaps norm2, conv2; one of these that gives as many maps as it
+    makes, or has conv3, is a residual block whose norms come first. Networks of other names take patterns.
+    Modules keep device, dtype and mode; new ones get the network's, and can be trained in a frozen one too. Names in the state
+    dict of a changed module gain ".module": load weights before, or after `Additions.undo`. For a pretrained network
+    ``init="identity"`` changes nothing at first.
 
     Args:
         model: any network.
@@ -237,9 +239,11 @@ def add_recalibration(
     named = dict.fromkeys(id(m) for _, _, m in chosen)
     if not chosen:
         found = sorted({place for _, place, _ in _candidates(model)} - {"named"})
+        there = sum(isinstance(m, Recalibrated) for m in model.modules())
         raise ValueError(
-            f"nothing in {type(model).__name__} is recalibrated; it has the places: {', '.join(found) or 'none'}; choose by "
-            f"where=, of {', '.join(PLACES)}, or by patterns of module names"
+            f"nothing in {type(model).__name__} is recalibrated; it has the places: {', '.join(found) or 'none'}"
+            f"{f', and {there} that hold a block already' if there else ''}; choose by where=, of {', '.join(PLACES)}, or by "
+            "patterns of module names"
         )
     chosen = [next(entry for entry in chosen if id(entry[2]) == i) for i in named]
     image = example if example is not None else example_of(model)
@@ -250,8 +254,6 @@ def add_recalibration(
     for name, place, module in chosen:
         layer = make_recalibration(with_, channels[name], **options)
         new = Recalibrated(module, layer.to(device=reference.device, dtype=reference.dtype)).train(module.training)
-        if all(not p.requires_grad for p in module.parameters()) and any(True for _ in module.parameters()):
-            layer.requires_grad_(False)
         changes.append(Addition(name, place, channels[name], module, new))
     # From here on nothing fails: a network is changed as a whole or not at all.
     for change in changes:
@@ -270,7 +272,7 @@ def _candidates(model: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
     for name, block in model.named_modules():
         if isinstance(block, Recalibrated):
             continue
-        for child, place in _places(dict(block.named_children())):
+        for child, place in _places(block):
             target = getattr(block, child)
             if not isinstance(target, Recalibrated):
                 yield f"{name}.{child}".lstrip("."), place, target
@@ -279,11 +281,16 @@ def _candidates(model: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
             yield name, "named", module
 
 
-def _places(children: Mapping[str, nn.Module]) -> list[tuple[str, str]]:
+def _places(block: nn.Module) -> list[tuple[str, str]]:
     """Which children of a block are followed by a place."""
+    children = dict(block.named_children())
     has = children.keys()
+    if {"norm1", "conv1", "norm2", "conv2", "norm3", "conv3"} <= has:
+        return [("conv2", "inner"), ("conv3", "residual")]
     if {"norm1", "conv1", "norm2", "conv2"} <= has:
-        return [("conv2", "dense")]
+        # A residual block whose norms come first has a dense layer's names; only the latter gives fewer maps than it makes.
+        made, given = (getattr(children[name], "out_channels", None) for name in ("conv1", "conv2"))
+        return [("conv2", "residual" if made is not None and made == given else "dense")]
     if has == {"norm1", "conv1"}:
         return [("conv1", "dense")]
     if {"norm", "conv", "pool"} <= has:
@@ -308,10 +315,19 @@ def _matches(
 
 def _output_channels(model: nn.Module, image: Tensor, modules: Sequence[tuple[str, nn.Module]]) -> dict[str, int]:
     """Channels that leave modules, seen by running the example."""
-    seen: dict[str, Any] = {}
-    hooks = [m.register_forward_hook(lambda _, __, out, name=name: seen.setdefault(name, out)) for name, m in modules]
+    seen: dict[str, set[int]] = {name: set() for name, _ in modules}
+
+    def watch(name: str, out: Any) -> None:  # what a hook returned would take the output's place
+        seen[name].add(out.shape[1] if isinstance(out, Tensor) and out.ndim == 4 else 0)
+
+    hooks = [m.register_forward_hook(lambda _, __, out, name=name: watch(name, out)) for name, m in modules]
     run_once(model, image, hooks)
-    for name, _ in modules:
-        if not isinstance(seen.get(name), Tensor) or seen[name].ndim != 4:
+    for name, counts in seen.items():
+        if not counts or 0 in counts:
             raise ValueError(f"{name} gave no map (b, c, h, w) on the example; leave such modules out by where=")
-    return {name: seen[name].shape[1] for name, _ in modules}
+        if len(counts) > 1:
+            raise ValueError(
+                f"{name} is called for maps of {' and '.join(map(str, sorted(counts)))} channels, and a block is for one "
+                "number; give each call a module of its own, or leave it out by where="
+            )
+    return {name: counts.pop() for name, counts in seen.items()}

@@ -68,11 +68,12 @@ class Surgery:
     _strides: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def undo(self) -> None:
-        """Put everything back; weights of convolutions are the same tensors all along."""
+        """Put everything back; weights of convolutions are the same tensors all along. Other surgery before or after stays."""
         for change in self.changes:
             if isinstance(change.old, nn.Conv2d):
                 change.old.stride = self._strides[change.name]
-            put_in_place(self.model, change.new, change.old)
+            # Where something has been put behind the convolution since, that stays.
+            put_in_place(self.model, change.new, change.old if change.new.conv is None else change.new.conv)
         self.changes.clear()
 
     def __str__(self) -> str:
