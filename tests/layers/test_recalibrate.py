@@ -323,5 +323,7 @@ def test_refusals(options, says):
 def test_another_number_of_channels_is_refused():
     with pytest.raises(ValueError, match=r"\(batch, 3, height, width\)"):
         layer()(images(4, 4, channels=2))
+    with pytest.raises(ValueError, match="a map of size 0x4 has no surroundings"):
+        layer()(torch.zeros(2, 3, 0, 4))
     with pytest.raises(ValueError, match="channels=0"):
         MultiScaleRecalibration(0)

@@ -292,6 +292,8 @@ def test_mistakes_are_said_in_a_sentence():
     ):
         with pytest.raises(ValueError, match=words):
             saliency_to_grid(ones, (8, 8), **change)
+    with pytest.raises(ValueError, match=r"out_size=\(0, 8\)"):
+        saliency_to_grid(ones, (0, 8))
     with pytest.raises(ValueError, match="1x31"):
         saliency_to_grid(torch.ones(1, 1, 31), (8, 8))
     with pytest.raises(ValueError, match="2 pictures but 1 grids"):

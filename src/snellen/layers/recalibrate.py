@@ -215,6 +215,8 @@ class MultiScaleRecalibration(nn.Module):
                 f"a map of {x.dtype} was given, which no score between 0 and 1 fits; give floating-point numbers"
             )
         size = (x.shape[-2], x.shape[-1])
+        if 0 in size:
+            raise ValueError(f"a map of size {size[0]}x{size[1]} has no surroundings; each side needs at least 1")
         with no_autocast(x.device.type):
             pooled = pool_regions(x, self.extents, self.region, self.pool)
             if scale is not None:

@@ -123,7 +123,7 @@ def unzoom(
         maps: (b, c, h, w) over the zoomed picture, of any resolution: features, logits, labels.
         grid: of the zoomed picture.
         size: (height, width) of the result, which covers the source.
-        mode: "nearest" for label maps.
+        mode: "nearest" for label maps (of integers those up to 2^24).
 
     >>> from snellen.layers.zoom_grid import uniform_grid
     >>> x = torch.rand(1, 2, 6, 8)

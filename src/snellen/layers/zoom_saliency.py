@@ -137,6 +137,8 @@ def saliency_to_grid(
         raise ValueError(f"max_zoom={max_zoom} leaves no room to zoom; give a number above 1, or None for no bound")
     if legacy not in get_args(Legacy):
         raise ValueError(f"legacy={legacy!r} is not known; give 'paper', 'lzu', or '' for the library's own sampling")
+    if min(out_size) < 1:
+        raise ValueError(f"out_size={tuple(out_size)} is not possible; give at least 1 pixel a side")
     if saliency.ndim != 3:
         raise ValueError(f"the saliency has shape {tuple(saliency.shape)}; it must be (batch, rows, columns)")
     gh, gw = saliency.shape[-2:]

@@ -37,7 +37,7 @@ def zoom(
         grid: of the same batch.
         antialias: average over what an output pixel covers; without it, plain bilinear sampling of single positions. Legacy
             grids are never anti-aliased.
-        mode: "nearest" keeps values as they are, for label maps.
+        mode: "nearest" keeps values as they are, for label maps (of integers those up to 2^24).
 
     Returns:
         (b, c, *grid.size); float32 at least for "bilinear", in the input's type for "nearest". Beyond the picture's edges
