@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.export import register_dataclass
 
-from snellen.layers.grid_forms import constant
+from snellen.layers.grid_forms import constant, products_are_exact
 
 __all__ = ["Legacy", "ZoomGrid", "affine_grid", "box_grid", "jacobian", "magnification", "uniform_grid"]
 
@@ -95,8 +95,13 @@ class ZoomGrid:
             x, y = _along(nodes[:, 0, :, 0], 1, size[1], corners), _along(nodes[:, :, 0, 1], 1, size[0], corners)
             shape = (x.shape[0], y.shape[1], x.shape[1])
             return torch.stack((x[:, None].expand(shape), y[:, :, None].expand(shape)), dim=-1)
-        planes = _along(nodes.permute(0, 3, 1, 2), 3, size[1], corners)
-        return _along(planes, 2, size[0], corners).permute(0, 2, 3, 1)
+        planes, sides = nodes.permute(0, 3, 1, 2), tuple(zip(size, nodes.shape[1:3], strict=True))
+        if products_are_exact(nodes):
+            down, across = (constant(_reader, nodes, side, corners, nodes.dtype) for side in sides)
+            planes = down @ (planes @ across.T)
+        else:
+            planes = _along(_along(planes, 3, size[1], corners), 2, size[0], corners)
+        return planes.permute(0, 2, 3, 1)
 
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
@@ -104,15 +109,13 @@ register_dataclass(ZoomGrid, serialized_type_name="snellen.ZoomGrid")
 
 
 def _along(values: Tensor, dim: int, pixels: int, corners: bool) -> Tensor:
-    """Evenly spaced values read linearly along an axis, at the middles of pixels or at their corners.
-
-    Not as a product with a matrix: where `torch.set_float32_matmul_precision` is set, positions would have ten bits or fewer.
-    """
+    """Evenly spaced values read linearly along an axis, at the middles of pixels or at their corners."""
     side = (pixels, values.shape[dim])
     near, far = constant(_neighbours, values, side, corners).unbind()
     share = constant(_shares, values, side, corners, values.dtype)
     share = share.view(-1, *[1] * (values.ndim - 1 - dim))
-    return torch.lerp(values.index_select(dim, near), values.index_select(dim, far), share)
+    # In place, since fresh memory takes as long as the arithmetic.
+    return values.index_select(dim, near).lerp_(values.index_select(dim, far), share)
 
 
 def _places(side: tuple[int, int], corners: bool) -> Float[Tensor, " n"]:
@@ -120,6 +123,12 @@ def _places(side: tuple[int, int], corners: bool) -> Float[Tensor, " n"]:
     pixels, nodes = side
     places = torch.arange(pixels + 1, dtype=torch.float64)
     return (places if corners else places[:-1] + 0.5) / pixels * (nodes - 1)
+
+
+def _reader(side: tuple[int, int], corners: bool, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n nodes"]:
+    """The matrix that reads nodes at `_places`."""
+    nodes = torch.arange(side[1], dtype=torch.float64)
+    return (1 - (_places(side, corners)[:, None] - nodes).abs()).clamp(min=0).to(device, dtype)
 
 
 def _neighbours(side: tuple[int, int], corners: bool, device: torch.device) -> Int[Tensor, "2 n"]:
