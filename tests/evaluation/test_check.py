@@ -377,7 +377,7 @@ def test_convert_says_what_is_lost(written, capsys):
     source = str(written / "my data")
     assert main(["convert", source, str(written / "x.tps"), "--to", "tps"]) == 0
     out = capsys.readouterr().out
-    assert "24 images, 24 objects, from csv to tps" in out
+    assert "from csv to tps; 24 images with 24 objects were read" in out
     assert "lost: tps: the names of the 4 points" in out
     back = read_points(written / "x.tps", root=source)
     straight = read_points(source)

@@ -130,9 +130,12 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path):
         ({"format": "tflite"}, "no export format 'tflite'"),
         ({"out": tmp_path / "m.pt2"}, "should end in .onnx"),
         ({"data": str(tmp_path / "nowhere")}, "is not a folder"),
+        ({"opset": 11, "out": tmp_path / "old.onnx"}, "--opset 11 is not possible; graphs need 18 or later"),
+        ({"opset": 999, "out": tmp_path / "new.onnx"}, "--opset 999 is not possible with torch"),
     ):
         with pytest.raises(ValueError, match=says):
             api.export(run, **arguments)
+    assert not list(tmp_path.glob("*.onnx"))
     classes = write_classes(tmp_path / "classes")
     classifier = fit(from_dict(class_recipe(classes, tmp_path / "runs", steps=2, validate_every=2))).path
     with pytest.raises(ConfigError, match="finds no keypoints, it is a model for classification"):

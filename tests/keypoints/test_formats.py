@@ -142,6 +142,7 @@ HEADER = "file,nose_x,nose_y,chin_x,chin_y\n"
         ("a.png,1,2,three,4\nb.png,1,2,3,4\n", ["row 1", "'three'", "not a number"]),
         ('"a.png,1,2,3,4\n' + "b.png,1,2,3,4\n" * 20000, ["quotation mark"]),
         (HEADER + ",1,2,3,4\n", ["row 2", "file name is empty"]),
+        (HEADER + "a.png,1,2,3,4\nb.png,1e9,2,3,4\n", ["row 3", "'1e9'", "no place in a picture"]),
         ("file,nose_x,nose_y,nose_x,nose_y\na.png,1,2,3,4\n", ["more than once"]),
     ],
 )

@@ -59,6 +59,10 @@ def check(
     path = Path(path)
     if write is not None and Path(write).exists():
         raise ConfigError(f"{write} exists; give the name of a new recipe")
+    if sheet and Path(sheet).suffix.lower() != ".png":
+        raise ConfigError(f"--sheet {sheet} would be a PNG picture by another ending; call it {Path(sheet).stem}.png")
+    if workers < 0:
+        raise ConfigError(f"--workers {workers} is not possible; give at least 1, or 0 for one a core")
     try:
         reader = PictureReader(max_pixels, grey_range)
     except ValueError as error:
@@ -72,6 +76,7 @@ def check(
     progress = CheckProgress(len(labels.images) + (len(other.images) if other else 0))
     report = check_data(labels, format, test=other, workers=workers, progress=progress, rank=rank, reader=reader)
     if sheet:
+        _refuse_replacing(Path(sheet), [labels.root / image.file for image in labels.images])
         write_atomically(Path(sheet), contact_sheet(labels, report, reader=reader))
     if write:
         recipe = propose_recipe(
@@ -117,6 +122,7 @@ def convert(
     from snellen.keypoints.formats import find_format, write_points
 
     find_format(to)
+    _refuse_origin("to-origin", target_origin)
     labels, format = _read(source, format, schema, origin, root, scale_unit)
     lost = write_points(labels, target, to, origin=target_origin, on_error=on_error)
     return {
@@ -129,6 +135,18 @@ def convert(
         "root": str(labels.root),
         "lost": [*labels.notes, *labels.broken.values(), *lost],
     }
+
+
+def _refuse_replacing(sheet: Path, pictures: "list[Path]") -> None:
+    if sheet.exists() and any(picture.exists() and sheet.samefile(picture) for picture in pictures):
+        raise ConfigError(f"--sheet {sheet} is one of the pictures, and would be replaced; choose another")
+
+
+def _refuse_origin(name: str, origin: float | None) -> None:
+    if origin not in (None, 0, 0.5, 1):
+        raise ConfigError(
+            f"--{name} {origin:g} is not possible; the centre of the top-left pixel is 0 or 1, or 0.5 where its corner is 0"
+        )
 
 
 def _read(
@@ -146,6 +164,7 @@ def _read(
     from snellen.keypoints import get_schema
     from snellen.keypoints.formats import place_of_format, read_points
 
+    _refuse_origin("origin", origin)
     format, place = place_of_format(path, format)
     known = get_schema(schema) if schema else None
     labels = read_points(place, format, schema=known, origin=origin, root=root, scale_unit=unit, on_error=on_error)

@@ -101,13 +101,13 @@ def load(
 
 
 def predict(
-    run: str | Path, files: Sequence[str | Path], out: str | Path = "predictions.csv", **options: Any
+    run: str | Path, files: str | Path | Sequence[str | Path], out: str | Path = "predictions.csv", **options: Any
 ) -> "Summary":
     """Run a model over files and write its answers, in the files' order, going on where an earlier call stopped.
 
     Args:
         run: as for `load`.
-        files: pictures, folders, patterns, .txt lists and videos.
+        files: pictures, folders, patterns, .txt lists and videos, one or many.
         out: the file to write.
         **options: fields of `snellen.inference.command.Options`: to, draw, boxes, locator, min_confidence, ...
 

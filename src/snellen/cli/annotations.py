@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from typing import Any
 
 __all__ = ["OVERVIEW", "add_verbs"]
@@ -78,7 +79,7 @@ def _check(chosen: argparse.Namespace) -> int:
         if chosen.sheet:
             print(f"look at {chosen.sheet}")
         if chosen.write:
-            print(f"next: snellen train {chosen.write}")
+            print(f"next: snellen train {shlex.quote(chosen.write)}")
     return int(report.must_fix)
 
 
@@ -94,7 +95,8 @@ def _convert(chosen: argparse.Namespace) -> int:
         **_reading(chosen),
     )
     print(
-        f"{done['target']}: {done['images']:,} images, {done['objects']:,} objects, from {done['format']} to {done['to']}"
+        f"{done['target']}: from {done['format']} to {done['to']}; {done['images']:,} images with {done['objects']:,} objects "
+        "were read"
     )
     for sentence in done["lost"]:
         print(f"lost: {sentence}")

@@ -62,7 +62,8 @@ def _finish(path: Any) -> int:
 
     if not RunFolder(path).finished:
         return 130
-    print(f"{path}\nnext: snellen evaluate {path} && snellen report {path}")
+    run = shlex.quote(str(path))
+    print(f"{path}\nnext: snellen evaluate {run} && snellen report {run}")
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,7 @@ def _export(chosen: argparse.Namespace) -> int:
     )
     print(
         f"{made.path}: {made.points} points in {made.samples} images differ from PyTorch's by at most {made.difference:.2g} "
-        f"px, confidences by {made.confidence_difference:.2g}\nnext: snellen predict {made.path} FILES..."
+        f"px, confidences by {made.confidence_difference:.2g}\nnext: snellen predict "
+        f"{shlex.quote(str(made.path))} FILES..."
     )
     return 0

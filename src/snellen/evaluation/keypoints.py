@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from snellen.config import AugmentConfig, KeypointConfig, to_dict
+from snellen.config import AugmentConfig, ConfigError, KeypointConfig, to_dict
 from snellen.data import KeypointDataset, Perturbed, Split, Spread, build_dataset
 from snellen.data.files import AnnotatedImages
 from snellen.evaluation.groups import group_scores
@@ -18,6 +18,7 @@ from snellen.evaluation.reports.history import read_history
 from snellen.evaluation.reports.inside import keep_inside
 from snellen.evaluation.reports.pictures import canvas_picture, choose, coarse_to_fine
 from snellen.inference import Localiser, Predictions, load_joint, load_localiser, predict_dataset
+from snellen.inference.stream import DIVERGED
 from snellen.models import JointNet
 from snellen.training.calibration import reliability
 from snellen.training.metrics import grid80_error, grid80_normaliser, image_errors, normalised_errors, summarise
@@ -111,6 +112,8 @@ def evaluate_keypoints(
     if conditions.denoiser is not None:
         joined = _join(localiser, folder, config, conditions)
     predictions = predict_dataset(localiser, samples, batch_size=config.evaluate.batch_size, augment=changes)
+    if not np.isfinite(predictions.pred).all():
+        raise ConfigError(f"the network's {DIVERGED}")
     scores = score(localiser, predictions, config, _groups(samples))
     scales = samples.scales if isinstance(samples, AnnotatedImages) else None
     if scales is not None:

@@ -6,12 +6,14 @@ boxes of training. The separator is a comma, a semicolon or a tab. The second ro
 Files are matched by the path as given, by the path relative to the CSV's folder, and by the name alone where that is unique.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from snellen.config import ConfigError
 from snellen.geometry import Box
 from snellen.keypoints.formats import AnnotationError
+from snellen.keypoints.formats.reading import FARTHEST
 from snellen.keypoints.formats.table import BOX_COLUMNS, rows_of
 
 __all__ = ["BoxTable"]
@@ -41,6 +43,7 @@ class BoxTable:
         if not rows:
             raise ConfigError(f"{self.path} is empty; a row is {', '.join(_COLUMNS)}")
         places = self._places([cell.lower() for cell in rows[0][1]])
+        rows.decimal_points((places or list(range(5)))[1:])
         self._boxes: dict[str, list[Box]] = {}
         for number, row in rows if places is None else rows[1:]:
             name, box = self._row(number, row, places or list(range(5)))
@@ -74,6 +77,8 @@ class BoxTable:
         if len(numbers) < 4:
             wrong = cells[1 + values.index(None)]
             raise ConfigError(f"{self.path}, row {number}: {wrong!r} is not a number; correct it")
+        if max(map(abs, numbers)) > FARTHEST:
+            raise ConfigError(f"{self.path}, row {number}: the box {numbers} lies in no picture; correct it")
         box = Box(*numbers)
         if not (box.width > 0 and box.height > 0):
             raise ConfigError(
@@ -88,4 +93,4 @@ def _number(cell: str) -> float | None:
         value = float(cell)
     except ValueError:
         return None
-    return value if abs(value) < 1e9 else None  # NaN and infinities compare as False
+    return value if math.isfinite(value) else None

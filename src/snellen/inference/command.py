@@ -111,7 +111,7 @@ class Summary:
 
 
 def predict_files(
-    run: str | Path, files: Sequence[str | Path], out: str | Path, options: Options | None = None
+    run: str | Path, files: str | Path | Sequence[str | Path], out: str | Path, options: Options | None = None
 ) -> Summary:
     """Run a model over files and write the answers in the files' order.
 
@@ -120,7 +120,7 @@ def predict_files(
 
     Args:
         run: a run folder, an exported file or the name of shipped weights.
-        files: see `snellen.inference.sources.expand`.
+        files: one or many, see `snellen.inference.sources.expand`.
         out: the file to write.
         options: see `Options`.
 
@@ -135,7 +135,9 @@ def predict_files(
         )
     if out.exists() and not chosen.overwrite:
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
+    files = [files] if isinstance(files, str | Path) else files
     sources = expand(files)
+    _refuse_replacing(out, [run, *files, *(s.path for s in sources)], chosen)
     model = _load(run, chosen)
     task = _task(run, model, sources, chosen)
     if isinstance(model, PointFinder):
@@ -171,6 +173,15 @@ def predict_files(
         header = next((list(a["row"]) for a in journal.answers() if "row" in a), ["file"])
         write_rows(out, header, ([a["row"].get(h, "") for h in header] for a in journal.answers() if "row" in a))
         return _finish(out, journal, len(done), seconds, [], chosen)
+
+
+def _refuse_replacing(out: Path, read: Iterable[str | Path], chosen: Options) -> None:
+    """Nothing that is read is replaced, also with `overwrite`: pictures, lists, boxes and models."""
+    if not out.exists():
+        return
+    also = (chosen.boxes, chosen.locator, chosen.denoiser)
+    if any(os.path.exists(path) and os.path.samefile(path, out) for path in (*read, *filter(None, also))):
+        raise ConfigError(f"--out {out} is a file that is read, and would be replaced; choose another")
 
 
 def _load(run: str | Path, chosen: Options) -> Loaded:

@@ -97,6 +97,8 @@ def export_model(
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no export format {format!r}{nearest(format, FORMATS)}; take onnx or pt2")
+    if opset < OPSET:
+        raise ConfigError(f"--opset {opset} is not possible; graphs need {OPSET} or later")
     path = Path(out)
     localiser = Localiser(localiser.model.cpu().float().to(memory_format=torch.contiguous_format), _card(localiser))
     reference = localiser.locate(samples)
@@ -181,6 +183,11 @@ def _write(graph: nn.Module, example: Tensor, path: Path, format: str, card: dic
         )  # fmt: skip
         assert made is not None
         proto = made.model_proto
+    written = next(entry.version for entry in proto.opset_import if entry.domain == "")
+    if written != opset:
+        raise ConfigError(
+            f"--opset {opset} is not possible with torch {torch.__version__}; give {OPSET} or somewhat more"
+        )
     onnx.helper.set_model_props(proto, {CARD_KEY: json.dumps(card), **_plain(card)})
     proto.producer_name, proto.producer_version = "snellen", library_version()
     # No traces of the machine that wrote it: torch notes the source line of every node.

@@ -60,6 +60,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
         ConfigError: where the folder is no finished run, or its weights do not fit; where a file is no model.
     """
     folder = Path(path)
+    _refuse_device(device)
     if folder.suffix.lower() in (".onnx", ".pt2") and not folder.is_dir():
         if not folder.is_file():
             raise ConfigError(f"{folder} does not exist; give a run folder or a file that snellen export wrote")
@@ -101,6 +102,16 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
         raise _refusal(folder, error) from None
     say_terms(folder, card)
     return loaded
+
+
+def _refuse_device(device: str | torch.device | None) -> None:
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own span many lines
+        first = next(iter(str(error).splitlines()), "").rstrip(".")
+        raise ConfigError(f"device {str(device)!r} is not possible here ({first}); give cpu, or leave it out") from None
 
 
 def _refusal(folder: Path, error: Exception) -> ConfigError:

@@ -32,6 +32,8 @@ def as_list(images: Picture | Sequence[Picture]) -> list[Picture]:
     """
     if isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Tensor):
         return [images]
+    if hasattr(images, "read"):
+        raise ValueError(f"{_KINDS}, or a list of these, not an open file; give its path, or what its read() gives")
     try:
         return list(images)
     except TypeError:
@@ -59,7 +61,8 @@ def image_tensor(
         # Upright, as the same file is by its path.
         return torch.from_numpy(to_bytes(upright(picture, "a PIL image"), channels, reader.grey_range))
     if isinstance(picture, np.ndarray):
-        picture = torch.from_numpy(np.ascontiguousarray(picture))
+        # Arrays of PIL images cannot be written to, which torch warns of.
+        picture = torch.from_numpy(np.ascontiguousarray(picture) if picture.flags.writeable else picture.copy())
         if picture.ndim in (2, 3):
             picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
     if not isinstance(picture, Tensor):

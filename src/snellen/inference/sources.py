@@ -95,6 +95,13 @@ def _source(path: Path) -> Source:
         return Source(
             shown, path, video, f"{shown} has a name that is not UTF-8, which no table can hold; rename the file"
         )
+    if "\n" in name or "\r" in name:
+        shown = name.replace("\r", "\\r").replace("\n", "\\n")
+        return Source(
+            shown, path, video, f"{shown} has a line break in its name, which tables are not read with; rename the file"
+        )
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        return Source(name, path, video, f"{name} is no regular file; leave it out")
     return Source(name, path, video)
 
 

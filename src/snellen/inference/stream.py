@@ -21,7 +21,10 @@ from snellen.keypoints import Keypoints
 if TYPE_CHECKING:
     from snellen.inference.point_finder import PointFinder
 
-__all__ = ["Found", "Request", "find_points", "locator_box"]
+__all__ = ["DIVERGED", "Found", "Request", "find_points", "locator_box"]
+
+#: What is said of answers that are NaN or infinite, behind whose they are.
+DIVERGED = "answer is no number, so its training diverged; train it again with a lower --train.lr"
 
 #: Batches that are decoded ahead of the network: bounds the memory, whatever the number of pictures.
 _AHEAD = 2
@@ -120,7 +123,7 @@ def find_points(
             ready = [(request, _result(future, on_error)) for request, future in batch]
             # Before the network starts, so that the threads have work meanwhile.
             _fill(waiting, source, pool, first, batch_size * _AHEAD, whole=locator is not None)
-            yield from _answer(ready, finder, locator, pool)
+            yield from _answer(ready, finder, locator, pool, on_error)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -193,12 +196,14 @@ def _answer(
     finder: "PointFinder",
     locator: "PointFinder | None",
     pool: ThreadPoolExecutor,
+    on_error: str,
 ) -> list[Found]:
     prepared = [item for _, item in batch if not isinstance(item, str)]
     if locator is not None and prepared:
-        boxes = [
-            locator_box(p, finder, i.picture.size) for p, i in zip(_points(locator, prepared), prepared, strict=True)
-        ]
+        places = _points(locator, prepared)
+        if not all(map(_is_answer, places)):
+            raise ConfigError(f"the locator's {DIVERGED}")
+        boxes = [locator_box(p, finder, i.picture.size) for p, i in zip(places, prepared, strict=True)]
         prepared = list(pool.map(_refined, prepared, boxes, [finder] * len(boxes)))
     points = iter(_points(finder, prepared) if prepared else ())
     parts = iter(prepared)
@@ -207,9 +212,18 @@ def _answer(
         if isinstance(item, str):
             answers.append(Found(request.name, None, error=item))
         else:
-            shown = next(parts)
-            answers.append(Found(request.name, next(points), shown.picture.size, shown.box))
+            shown, found = next(parts), next(points)
+            if _is_answer(found):
+                answers.append(Found(request.name, found, shown.picture.size, shown.box))
+            elif on_error == "raise":
+                raise ValueError(f"the network's {DIVERGED}")
+            else:
+                answers.append(Found(request.name, None, error=f"{request.name}: the network's {DIVERGED}"))
     return answers
+
+
+def _is_answer(points: Keypoints) -> bool:
+    return bool(np.isfinite(points.xy).all())
 
 
 def _refined(item: _Prepared, box: Box, finder: "PointFinder") -> _Prepared:

@@ -114,6 +114,9 @@ def fit(config: RunConfig, *, command: str = "", resume: RunFolder | None = None
         )
         return folder
     trainer.save_checkpoint(folder.last_checkpoint)
+    last = trainer.callback_metrics.get(job.task.metrics[0])
+    if last is not None and not bool(last.isfinite()):
+        log.warning("the last validation found no number: the training diverged; train again with a lower --train.lr")
     if trainer.is_global_zero:
         _keep(folder, job, trainer, clock)
     trainer.strategy.barrier("the run is complete")

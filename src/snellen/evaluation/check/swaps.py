@@ -44,6 +44,8 @@ def mean_shape(xy: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     complete = np.isfinite(xy).all(axis=2).sum(axis=1)
     mean = xy[int(complete.argmax())]
+    if not complete.any():
+        return mean
     for _ in range(_ROUNDS):
         centred = mean - np.nanmean(mean, axis=0)
         mean = centred / max(float(np.sqrt(np.nanmean((centred**2).sum(axis=1)))), 1e-12)

@@ -120,6 +120,8 @@ def recognise(path: str | Path) -> tuple[str, Path]:
     if not path.is_file():
         raise AnnotationError(f"{path} does not exist; give the annotation file, or the folder that holds it")
     name = _recognise_file(path)
+    if name is None and not path.read_bytes()[: 1 << 20].strip():
+        raise AnnotationError(f"{path} is empty; save the annotations again")
     if name is None:
         raise AnnotationError(
             f"{path} is of no annotation format that is recognised; name it: one of {', '.join(FORMATS)}"

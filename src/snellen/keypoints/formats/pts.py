@@ -13,7 +13,6 @@ Origin: `origin=1` (the default) takes (1, 1) for the centre of the top-left pix
 are saved "in the matlab convention of 1 being the first index". y points downwards.
 """
 
-import math
 import re
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from snellen.keypoints.built_in import IBUG_68
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.labels import PointLabels, from_annotations
-from snellen.keypoints.formats.reading import numbered, reader_of, shortest
+from snellen.keypoints.formats.reading import FARTHEST, numbered, reader_of, shortest
 from snellen.keypoints.keypoints import Keypoints
 from snellen.keypoints.schema import Schema
 
@@ -89,7 +88,7 @@ def _point(path: Path, row: int, text: str) -> tuple[float, float]:
         x, y = map(float, text.split())
     except ValueError:
         raise AnnotationError(f"{path}, row {row}: {text!r} is not an x and a y; correct the row") from None
-    if not (math.isfinite(x) and math.isfinite(y)):
+    if not (abs(x) <= FARTHEST and abs(y) <= FARTHEST):
         raise AnnotationError(f"{path}, row {row}: {text!r} is no place in a picture; correct the row")
     return x, y
 

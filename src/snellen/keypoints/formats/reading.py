@@ -20,8 +20,8 @@ from snellen.keypoints.keypoints import UNLABELLED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
 
 __all__ = [
-    "Collector", "Named", "OnError", "finite", "half_points", "numbered", "read_json", "read_text", "reader_of", "row_left_out",
-    "shortest", "well_formed",
+    "FARTHEST", "Collector", "Named", "OnError", "finite", "half_points", "numbered", "read_json", "read_text", "reader_of",
+    "row_left_out", "shortest", "well_formed",
 ]  # fmt: skip
 
 #: The points of an object by name: x and y in the library's convention, and COCO's visibility.
@@ -29,6 +29,9 @@ Named = Mapping[str, tuple[float, float, int]]
 
 #: Points of an object that a file may announce before any is read: a wrong number must not fill the memory.
 _MOST_POINTS = 100_000
+
+#: Pixels beyond which no picture reaches: a coordinate that is larger is a mistake, and a box about it would fill the memory.
+FARTHEST = 1e6
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,6 +144,8 @@ def finite(place: str, value: Any) -> float:
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise AnnotationError(f"{place}: {value!r} is not a finite number; correct it")
+    if abs(number) > FARTHEST:
+        raise AnnotationError(f"{place}: {value!r} lies in no picture; correct it")
     return number
 
 

@@ -21,7 +21,6 @@ measured like the points.
 
 import csv
 import io
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from snellen.geometry import Box
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
 from snellen.keypoints.formats.header import BOX_COLUMNS, EDGES, Header, read_header
 from snellen.keypoints.formats.labels import SPLIT_NAMES, LabelledImage, LabelledObject, PointLabels
-from snellen.keypoints.formats.reading import OnError, half_points, reader_of, row_left_out, shortest
+from snellen.keypoints.formats.reading import FARTHEST, OnError, half_points, reader_of, row_left_out, shortest
 from snellen.keypoints.formats.rows import MISSING, Rows, rows_of
 from snellen.keypoints.keypoints import OCCLUDED, VISIBLE, Keypoints
 from snellen.keypoints.schema import Schema
@@ -180,7 +179,7 @@ def _number(path: Path, row: int, cell: str) -> float:
         number = float(cell)
     except ValueError:
         raise AnnotationError(f"{path}, row {row}: {cell!r} is not a number; correct it or leave it empty") from None
-    if not math.isfinite(number):
+    if not abs(number) <= FARTHEST:
         raise AnnotationError(f"{path}, row {row}: {cell!r} is no place in a picture; correct it or leave it empty")
     return number
 

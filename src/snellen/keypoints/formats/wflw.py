@@ -15,7 +15,7 @@ import numpy as np
 
 from snellen.keypoints.built_in import WFLW_98
 from snellen.keypoints.formats.annotations import Annotation, AnnotationError
-from snellen.keypoints.formats.reading import reader_of, row_left_out
+from snellen.keypoints.formats.reading import FARTHEST, reader_of, row_left_out
 from snellen.keypoints.keypoints import Keypoints
 
 __all__ = ["ATTRIBUTES", "read_wflw"]
@@ -65,8 +65,10 @@ def read_wflw(path: str | Path, *, origin: float = 0.0, broken: dict[str, str] |
                 raise AnnotationError(
                     f"{path}, row {row}: the first {_XY} columns are not numbers; correct the row"
                 ) from None
-            if not np.isfinite(xy).all():
-                raise AnnotationError(f"{path}, row {row}: a point is not a finite number; correct the row")
+            if not (np.abs(xy) <= FARTHEST).all():
+                raise AnnotationError(
+                    f"{path}, row {row}: a point is not a finite number, or in no picture; correct the row"
+                )
             marks = fields[_XY + _BOX : -1]
             if set(marks) - {"0", "1"}:
                 raise AnnotationError(
