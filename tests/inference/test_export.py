@@ -234,6 +234,9 @@ def test_a_pickle_inside_or_in_place_of_weights_is_never_read(run, exported, tmp
 
 
 def test_saved_folders_load_to_the_same_answers(run, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="is a file; give the name of a folder"):
+        load(run).save_pretrained(tmp_path / "file")
     model = load(run, "cpu")
     folder = model.save_pretrained(tmp_path / "mine")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "model.json", "model.safetensors"]

@@ -50,6 +50,8 @@ def save_pretrained(
             "file: snellen export RUN --denoiser RUN2"
         )
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give the name of a folder")
     folder.mkdir(parents=True, exist_ok=True)
     card = {
         **model.card,
