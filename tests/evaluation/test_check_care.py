@@ -25,7 +25,14 @@ def test_a_sheet_replaces_no_picture_and_is_called_a_picture(written):
     ):
         with pytest.raises(ConfigError, match=says):
             api.check(str(folder), sheet=str(sheet), workers=1)
-    assert picture.read_bytes() == before
+    (tmp_path := written / "elsewhere").mkdir()
+    other = faces(tmp_path, 3, seed=1)
+    write_points(other, tmp_path / "annotations.csv", "csv")
+    tested = next(tmp_path.glob("*.png"))
+    kept = tested.read_bytes()
+    with pytest.raises(ConfigError, match="is one of the pictures"):
+        api.check(str(folder), test=str(tmp_path), sheet=str(tested), workers=1)
+    assert (picture.read_bytes(), tested.read_bytes()) == (before, kept)
     with pytest.raises(ConfigError, match="--workers -1"):
         api.check(str(folder), workers=-1)
 

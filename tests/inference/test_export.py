@@ -136,6 +136,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path):
         with pytest.raises(ValueError, match=says):
             api.export(run, **arguments)
     assert not list(tmp_path.glob("*.onnx"))
+    assert api.export(run, tmp_path / "m.pt2", format="pt2", opset=11).path.exists()  # which has none
     classes = write_classes(tmp_path / "classes")
     classifier = fit(from_dict(class_recipe(classes, tmp_path / "runs", steps=2, validate_every=2))).path
     with pytest.raises(ConfigError, match="finds no keypoints, it is a model for classification"):

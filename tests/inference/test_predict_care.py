@@ -23,13 +23,19 @@ def test_nothing_that_is_read_is_replaced_even_when_asked_to_overwrite(run, pict
     names.write_text(str(picture))
     boxes.write_text(f"{picture},1,1,30,30\n")
     linked.symlink_to(picture)
-    before = {file: file.read_bytes() for file in (picture, names, boxes)}
+    skipped = tmp_path / "found.skipped.csv"
+    shutil.copy(boxes, skipped)
+    kept = (picture, names, boxes, skipped, run / "model.safetensors", run / "model.json")
+    before = {file: file.read_bytes() for file in kept}
     for files, out, options in (
         ([picture], picture, {}),
         ([pictures], picture, {}),
         ([picture], linked, {}),
         ([names], names, {}),
         ([picture], boxes, {"boxes": boxes}),
+        ([picture], run / "model.safetensors", {}),
+        ([picture], run / "model.json", {"locator": run}),
+        ([picture], tmp_path / "found.csv", {"boxes": skipped}),
     ):
         with pytest.raises(ConfigError, match="is a file that is read, and would be replaced"):
             api.predict(run, files, out, overwrite=True, **options)
@@ -73,12 +79,13 @@ def test_answers_that_are_no_numbers_are_said_to_be_none(run, pictures, tmp_path
     assert "the network's answer is no number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("device", ["foo", "cuda:99"])
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "mps", "hpu", "xla"])
 def test_devices_that_are_not_there_are_one_sentence(run, device, capsys, pictures):
     assert main(["predict", str(run), str(pictures), "--device", device]) == 1
     error = capsys.readouterr().err
     assert f"device {device!r} is not possible here" in error
     assert error.count("\n") <= 2
+    assert len(error) < 500
 
 
 def test_boxes_with_decimal_commas_and_boxes_far_away(tmp_path):

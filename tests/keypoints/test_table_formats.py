@@ -41,6 +41,14 @@ ID=1
 """
 
 
+def test_a_scale_may_be_large_where_its_unit_is_small(tmp_path):
+    """Nanometres: a number that could not be a coordinate."""
+    picture(tmp_path / "wing 1.jpg", 60, 40)
+    labels = read_tps(write(tmp_path / "w.tps", TPS.replace("SCALE=0.02", "SCALE=2000000")), scale_unit=1e-6)
+    assert labels.images[0].objects[0].scale == pytest.approx(2)
+    refuse(read_tps, write(tmp_path / "w.tps", TPS.replace("0.00000 40.00000", "0.0 2000000")), "lies in no picture")
+
+
 def test_tps(tmp_path):
     picture(tmp_path / "wing 1.jpg", 60, 40)  # tpsDig's system does not tell JPG from jpg
     labels = read_tps(write(tmp_path / "w.tps", TPS), scale_unit=10)

@@ -94,7 +94,14 @@ OPEN = (dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),)
 @pytest.mark.parametrize("size", [(4, 4), (9, 9), (16, 16), (40, 36)])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"grids": (1, 2, 3)}, {"share": "cell"}, {"grids": (1,)}, {"region": "window", "extents": (9, 5, 3)}],
+    [
+        {},
+        {"grids": (1, 2, 3)},
+        {"share": "cell"},
+        {"grids": (1,)},
+        {"region": "window", "extents": (9, 5, 3)},
+        {"region": "window"},
+    ],
     ids=str,
 )
 def test_a_graph_of_open_sizes_is_for_all_that_have_room_for_the_grid(size, options):
@@ -109,7 +116,7 @@ def test_a_graph_of_open_sizes_is_for_all_that_have_room_for_the_grid(size, opti
 
 @pytest.mark.parametrize(
     "options",
-    [{"pool": "max"}, {"pool": "avg+max"}, {"region": "strided", "extents": (8, 4, 2)}, {"region": "window"}],
+    [{"pool": "max"}, {"pool": "avg+max"}, {"region": "strided", "extents": (8, 4, 2)}],
     ids=str,
 )
 def test_readings_without_a_graph_of_open_sizes_refuse_it_and_have_one_of_a_size(options):

@@ -285,6 +285,15 @@ def test_blocks_in_a_frozen_network_can_be_trained():
         add_recalibration(net, "se", example=torch.zeros(1, 3, 32, 32), verbose=False)
 
 
+def test_blocks_whose_norms_come_last():
+    from timm.models.resnetv2 import ResNetV2
+
+    net = ResNetV2([1, 1, 1, 1], channels=(128, 128, 128, 128), num_classes=2, preact=False)
+    changes = add_recalibration(net, "se", example=torch.zeros(1, 3, 96, 96), verbose=False).changes
+    assert {(c.place, c.name.split(".")[-1]) for c in changes} == {("residual", "norm3")}
+    assert len(changes) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "place", "child", "count"),
     [

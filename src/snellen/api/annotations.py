@@ -60,7 +60,9 @@ def check(
     if write is not None and Path(write).exists():
         raise ConfigError(f"{write} exists; give the name of a new recipe")
     if sheet and Path(sheet).suffix.lower() != ".png":
-        raise ConfigError(f"--sheet {sheet} would be a PNG picture by another ending; call it {Path(sheet).stem}.png")
+        raise ConfigError(
+            f"--sheet {sheet} would be a PNG picture by another ending; call it {Path(sheet).with_suffix('.png')}"
+        )
     if workers < 0:
         raise ConfigError(f"--workers {workers} is not possible; give at least 1, or 0 for one a core")
     try:
@@ -70,13 +72,15 @@ def check(
     # Malformed rows are findings like the others, so that all of them are seen at once.
     labels, format = _read(path, format, schema, origin, root, scale_unit, on_error="skip")
     other = _read(test, format, schema, origin, root, scale_unit, on_error="skip")[0] if test else None
+    if sheet:
+        read = [labels, *([other] if other else [])]
+        _refuse_replacing(Path(sheet), [part.root / image.file for part in read for image in part.images])
     rank = None
     if denoiser is not None:
         rank = DenoiserRanking(load_denoiser(denoiser), labels.root, Path(suspects) if suspects else None, reader)
     progress = CheckProgress(len(labels.images) + (len(other.images) if other else 0))
     report = check_data(labels, format, test=other, workers=workers, progress=progress, rank=rank, reader=reader)
     if sheet:
-        _refuse_replacing(Path(sheet), [labels.root / image.file for image in labels.images])
         write_atomically(Path(sheet), contact_sheet(labels, report, reader=reader))
     if write:
         recipe = propose_recipe(

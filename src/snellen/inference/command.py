@@ -137,7 +137,7 @@ def predict_files(
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
     files = [files] if isinstance(files, str | Path) else files
     sources = expand(files)
-    _refuse_replacing(out, [run, *files, *(s.path for s in sources)], chosen)
+    _refuse_replacing((out, _skipped(out)), [run, *files, *(s.path for s in sources)], chosen)
     model = _load(run, chosen)
     task = _task(run, model, sources, chosen)
     if isinstance(model, PointFinder):
@@ -175,13 +175,19 @@ def predict_files(
         return _finish(out, journal, len(done), seconds, [], chosen)
 
 
-def _refuse_replacing(out: Path, read: Iterable[str | Path], chosen: Options) -> None:
-    """Nothing that is read is replaced, also with `overwrite`: pictures, lists, boxes and models."""
-    if not out.exists():
-        return
-    also = (chosen.boxes, chosen.locator, chosen.denoiser)
-    if any(os.path.exists(path) and os.path.samefile(path, out) for path in (*read, *filter(None, also))):
-        raise ConfigError(f"--out {out} is a file that is read, and would be replaced; choose another")
+def _refuse_replacing(written: Iterable[Path], read: Sequence[str | Path], chosen: Options) -> None:
+    """Nothing that is read is replaced, also with `overwrite`: pictures, lists, boxes, and models with all in their folders."""
+    paths = [*read, *filter(None, (chosen.boxes, chosen.locator, chosen.denoiser))]
+    models = [Path(path) for path in paths if (Path(path) / "model.json").is_file()]
+    paths += [file for folder in models for file in folder.iterdir()]
+    for file in written:
+        if file.exists() and any(os.path.exists(path) and os.path.samefile(path, file) for path in paths):
+            raise ConfigError(f"{file} is a file that is read, and would be replaced; choose another --out")
+
+
+def _skipped(out: Path) -> Path:
+    """The list of what could not be read, beside the output."""
+    return out.with_name(f"{out.stem}.skipped.csv")
 
 
 def _load(run: str | Path, chosen: Options) -> Loaded:
@@ -278,7 +284,7 @@ def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: li
             skipped.append((answer["file"], answer["error"]))
         else:
             answered += 1
-    beside = out.with_name(f"{out.stem}.skipped.csv")
+    beside = _skipped(out)
     if skipped:
         write_rows(beside, ["file", "error"], map(list, skipped))
     elif chosen.overwrite:  # of the call whose output is replaced

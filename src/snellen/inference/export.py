@@ -97,7 +97,7 @@ def export_model(
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no export format {format!r}{nearest(format, FORMATS)}; take onnx or pt2")
-    if opset < OPSET:
+    if format == "onnx" and opset < OPSET:
         raise ConfigError(f"--opset {opset} is not possible; graphs need {OPSET} or later")
     path = Path(out)
     localiser = Localiser(localiser.model.cpu().float().to(memory_format=torch.contiguous_format), _card(localiser))

@@ -60,7 +60,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
         ConfigError: where the folder is no finished run, or its weights do not fit; where a file is no model.
     """
     folder = Path(path)
-    _refuse_device(device)
+    _refuse_device(folder, device)
     if folder.suffix.lower() in (".onnx", ".pt2") and not folder.is_dir():
         if not folder.is_file():
             raise ConfigError(f"{folder} does not exist; give a run folder or a file that snellen export wrote")
@@ -104,13 +104,16 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Loaded:
     return loaded
 
 
-def _refuse_device(device: str | torch.device | None) -> None:
+def _refuse_device(path: Path, device: str | torch.device | None) -> None:
     if device is None:
         return
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own span many lines
-        first = next(iter(str(error).splitlines()), "").rstrip(".")
+        kind = torch.device(device)
+        if path.suffix.lower() != ".onnx":  # which runs without torch's devices
+            torch.empty(0, device=kind)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError, TypeError, AttributeError) as error:
+        # torch's own reasons span many lines, or sentences.
+        first = next(iter(str(error).splitlines()), "").split(". ")[0].rstrip(".")
         raise ConfigError(f"device {str(device)!r} is not possible here ({first}); give cpu, or leave it out") from None
 
 

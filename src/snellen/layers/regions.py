@@ -57,11 +57,11 @@ def pool_regions(
     >>> [tuple(p.shape) for p in pool_regions(torch.zeros(2, 8, 3, 9), (1, 2, 4))]
     [(2, 8, 1, 1), (2, 8, 2, 2), (2, 8, 3, 4)]
     """
+    if region != "window" and is_open(x.shape[-2], x.shape[-1]):
+        return _open_means(x, extents, region, pool)
     if pool == "avg+max":
         both = zip(pool_regions(x, extents, region, "avg"), pool_regions(x, extents, region, "max"), strict=True)
         return [(mean + largest) / 2 for mean, largest in both]
-    if is_open(x.shape[-2], x.shape[-1]):
-        return _open_means(x, extents, region, pool)
     if region != "grid":
         take = _boxes_mean if pool == "avg" else _boxes_max
         return [take(x, extent, region) for extent in extents]
@@ -84,13 +84,11 @@ def _open_means(x: Tensor, extents: Sequence[Extent], region: Region, pool: Pool
 
     Maps have at least as many pixels a side as the finest grid has cells.
     """
-    if pool != "avg" or (region != "grid" and not (region == "window" and all(type(e) is int for e in extents))):
+    if pool != "avg" or region != "grid":
         raise ValueError(
-            f"region={region!r} with extents={tuple(extents)} and pool={pool!r} has no graph of open height and width; export "
-            "it for one size, or take pool='avg' and region='grid', or 'window' with extents in pixels"
+            f"region={region!r} with pool={pool!r} has no graph of open height and width; export it for one size, or take "
+            "pool='avg' and region='grid'"
         )
-    if region == "window":
-        return [_boxes_mean(x, extent, region) for extent in extents]
     kind = sum_type(x), x.device
     return [_matrices_mean(x, *(_weights_of_cells(n, int(k), *kind) for n in x.shape[-2:])) for k in extents]
 

@@ -285,6 +285,8 @@ def _places(block: nn.Module) -> list[tuple[str, str]]:
     """Which children of a block are followed by a place."""
     children = dict(block.named_children())
     has = children.keys()
+    if {"norm1", "conv1", "norm2", "conv2"} <= has and list(has).index("conv1") < list(has).index("norm1"):
+        return [("norm2", "inner"), ("norm3", "residual")] if {"norm3", "conv3"} <= has else [("norm2", "residual")]
     if {"norm1", "conv1", "norm2", "conv2", "norm3", "conv3"} <= has:
         return [("conv2", "inner"), ("conv3", "residual")]
     if {"norm1", "conv1", "norm2", "conv2"} <= has:

@@ -9,6 +9,7 @@ Origin: `origin=0` (the default) takes (0, 0) for the centre of the top-left pix
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def read_long_csv(
         with row_left_out(broken, place):
             known: dict[str, Any] = {"id": key[1], "row": row}
             if values.get("mm_per_pixel", "").lower() not in MISSING:
-                known["scale"] = finite(place, values["mm_per_pixel"])
+                known["scale"] = finite(place, values["mm_per_pixel"], math.inf)
                 if known["scale"] <= 0:
                     raise AnnotationError(
                         f"{place}: mm_per_pixel is {values['mm_per_pixel']}; give millimetres a pixel, above 0"

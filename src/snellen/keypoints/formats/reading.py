@@ -136,15 +136,15 @@ def numbered(path: Path, count: int) -> Schema:
     return Schema(path.stem or "points", tuple(f"p{i}" for i in range(1, count + 1)))
 
 
-def finite(place: str, value: Any) -> float:
-    """A number of a file; an AnnotationError that begins with `place` where it is none, or not finite."""
+def finite(place: str, value: Any, farthest: float = FARTHEST) -> float:
+    """A number of a file; an AnnotationError that begins with `place` where it is none, not finite, or beyond `farthest`."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise AnnotationError(f"{place}: {value!r} is not a finite number; correct it")
-    if abs(number) > FARTHEST:
+    if abs(number) > farthest:
         raise AnnotationError(f"{place}: {value!r} lies in no picture; correct it")
     return number
 

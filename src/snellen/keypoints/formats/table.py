@@ -21,6 +21,7 @@ measured like the points.
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -172,14 +173,14 @@ def _schema(path: Path, schema: Schema | None, names: list[str], points: int) ->
     return schema
 
 
-def _number(path: Path, row: int, cell: str) -> float:
+def _number(path: Path, row: int, cell: str, farthest: float = FARTHEST) -> float:
     if cell.lower() in MISSING:
         return float("nan")
     try:
         number = float(cell)
     except ValueError:
         raise AnnotationError(f"{path}, row {row}: {cell!r} is not a number; correct it or leave it empty") from None
-    if not abs(number) <= FARTHEST:
+    if not (math.isfinite(number) and abs(number) <= farthest):
         raise AnnotationError(f"{path}, row {row}: {cell!r} is no place in a picture; correct it or leave it empty")
     return number
 
@@ -218,7 +219,7 @@ def _scale(path: Path, row: int, extra: dict[str, str]) -> float | None:
     cell = extra.get("mm_per_pixel", "")
     if cell.lower() in MISSING:
         return None
-    scale = _number(path, row, cell)
+    scale = _number(path, row, cell, math.inf)
     if not 0 < scale < float("inf"):
         raise AnnotationError(f"{path}, row {row}: mm_per_pixel is {cell}; give millimetres a pixel, above 0")
     return scale

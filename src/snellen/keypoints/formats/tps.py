@@ -21,6 +21,7 @@ IMAGE with the folders of another machine is looked for below the root by its na
 left out and counted in the notes; LM3 is refused.
 """
 
+import math
 import re
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def read_tps(
                 codes.append(VISIBLE if labelled else UNLABELLED)
             scale = None
             if values.get("SCALE"):
-                scale = finite(f"{place}, SCALE", values["SCALE"].replace(",", ".")) * scale_unit
+                scale = finite(f"{place}, SCALE", values["SCALE"].replace(",", "."), math.inf) * scale_unit
                 if scale <= 0:
                     raise AnnotationError(
                         f"{place}: SCALE={values['SCALE']} is no length a pixel; correct it or leave it out"
