@@ -42,6 +42,11 @@ def test_nothing_that_is_read_is_replaced_even_when_asked_to_overwrite(run, pict
     assert {file: file.read_bytes() for file in before} == before
 
 
+def test_answers_may_stand_in_the_runs_own_folder_and_be_replaced_there(run, pictures):
+    for _ in range(2):
+        assert api.predict(run, [pictures], run / "answers.csv", overwrite=True).answered == 10
+
+
 def test_one_file_need_not_be_a_list(run, pictures, tmp_path):
     assert api.predict(run, str(pictures), tmp_path / "a.csv").answered == 10
     assert api.predict(run, pictures, tmp_path / "b.csv").answered == 10

@@ -176,10 +176,9 @@ def predict_files(
 
 
 def _refuse_replacing(written: Iterable[Path], read: Sequence[str | Path], chosen: Options) -> None:
-    """Nothing that is read is replaced, also with `overwrite`: pictures, lists, boxes, and models with all in their folders."""
+    """Nothing that is read is replaced, also with `overwrite`: pictures, lists, boxes and models."""
     paths = [*read, *filter(None, (chosen.boxes, chosen.locator, chosen.denoiser))]
-    models = [Path(path) for path in paths if (Path(path) / "model.json").is_file()]
-    paths += [file for folder in models for file in folder.iterdir()]
+    paths += [Path(path) / name for path in paths for name in ("model.json", "model.safetensors")]  # of run folders
     for file in written:
         if file.exists() and any(os.path.exists(path) and os.path.samefile(path, file) for path in paths):
             raise ConfigError(f"{file} is a file that is read, and would be replaced; choose another --out")
