@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from snellen.config import ConfigError
+from snellen.config.writing import is_one_of
 
 if TYPE_CHECKING:
     from snellen.evaluation.check import CheckReport
@@ -72,9 +73,9 @@ def check(
     # Malformed rows are findings like the others, so that all of them are seen at once.
     labels, format = _read(path, format, schema, origin, root, scale_unit, on_error="skip")
     other = _read(test, format, schema, origin, root, scale_unit, on_error="skip")[0] if test else None
-    if sheet:
-        read = [labels, *([other] if other else [])]
-        _refuse_replacing(Path(sheet), [part.root / image.file for part in read for image in part.images])
+    read = [labels, *([other] if other else [])]
+    if sheet and is_one_of(Path(sheet), (part.root / image.file for part in read for image in part.images)):
+        raise ConfigError(f"--sheet {sheet} is one of the pictures, and would be replaced; choose another")
     rank = None
     if denoiser is not None:
         rank = DenoiserRanking(load_denoiser(denoiser), labels.root, Path(suspects) if suspects else None, reader)
@@ -139,11 +140,6 @@ def convert(
         "root": str(labels.root),
         "lost": [*labels.notes, *labels.broken.values(), *lost],
     }
-
-
-def _refuse_replacing(sheet: Path, pictures: "list[Path]") -> None:
-    if sheet.exists() and any(picture.exists() and sheet.samefile(picture) for picture in pictures):
-        raise ConfigError(f"--sheet {sheet} is one of the pictures, and would be replaced; choose another")
 
 
 def _refuse_origin(name: str, origin: float | None) -> None:

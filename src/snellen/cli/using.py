@@ -164,7 +164,9 @@ def _predict(chosen: argparse.Namespace) -> int:
     for sentence in done.skipped[:3]:
         print(f"skipped: {sentence}")
     if done.skipped:
-        print(f"skipped {len(done.skipped)} in all, listed in {done.out.with_name(done.out.stem + '.skipped.csv')}")
+        from snellen.inference.command import skipped_list
+
+        print(f"skipped {len(done.skipped)} in all, listed in {skipped_list(done.out)}")
     print(f"{done.out}: {done.answered} answers, {rate:.1f} a second")
     return 0 if done.answered else 1
 

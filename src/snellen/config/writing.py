@@ -1,11 +1,30 @@
 """Files that are there whole or not at all, and naming the one that could not be written."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["whole_file", "writing"]
+__all__ = ["identity", "is_one_of", "whole_file", "writing"]
+
+
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """What tells a file from all others, whatever names and links lead to it; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # what is no name of a file
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_one_of(path: Path, read: Iterable[str | Path]) -> bool:
+    """Whether a file is there and one of others, which writing it would replace.
+
+    >>> is_one_of(Path("nowhere"), ["nowhere"])
+    False
+    """
+    own = identity(path)
+    return own is not None and any(identity(other) == own for other in read)
 
 
 @contextmanager

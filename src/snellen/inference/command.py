@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from snellen.config import ConfigError
-from snellen.config.writing import writing
+from snellen.config.writing import is_one_of, writing
 from snellen.geometry import Box
 from snellen.images import MAX_PIXELS, ImageError
 from snellen.inference.annotate import annotate
@@ -28,7 +28,7 @@ from snellen.inference.segmenter import Segmenter
 from snellen.inference.sources import Source, expand, frames
 from snellen.inference.stream import Request, find_points
 
-__all__ = ["Options", "Summary", "predict_files"]
+__all__ = ["Options", "Summary", "predict_files", "skipped_list"]
 
 log = logging.getLogger("snellen")
 
@@ -137,7 +137,7 @@ def predict_files(
         raise ConfigError(f"{out} exists; pass --overwrite to replace it, or choose another --out")
     files = [files] if isinstance(files, str | Path) else files
     sources = expand(files)
-    _refuse_replacing((out, _skipped(out)), [run, *files, *(s.path for s in sources)], chosen)
+    _refuse_replacing((out, skipped_list(out)), [run, *files, *(s.path for s in sources)], chosen)
     model = _load(run, chosen)
     task = _task(run, model, sources, chosen)
     if isinstance(model, PointFinder):
@@ -180,11 +180,11 @@ def _refuse_replacing(written: Iterable[Path], read: Sequence[str | Path], chose
     paths = [*read, *filter(None, (chosen.boxes, chosen.locator, chosen.denoiser))]
     paths += [Path(path) / name for path in paths for name in ("model.json", "model.safetensors")]  # of run folders
     for file in written:
-        if file.exists() and any(os.path.exists(path) and os.path.samefile(path, file) for path in paths):
+        if is_one_of(file, paths):
             raise ConfigError(f"{file} is a file that is read, and would be replaced; choose another --out")
 
 
-def _skipped(out: Path) -> Path:
+def skipped_list(out: Path) -> Path:
     """The list of what could not be read, beside the output."""
     return out.with_name(f"{out.stem}.skipped.csv")
 
@@ -283,7 +283,7 @@ def _finish(out: Path, journal: Journal, resumed: int, seconds: float, notes: li
             skipped.append((answer["file"], answer["error"]))
         else:
             answered += 1
-    beside = _skipped(out)
+    beside = skipped_list(out)
     if skipped:
         write_rows(beside, ["file", "error"], map(list, skipped))
     elif chosen.overwrite:  # of the call whose output is replaced

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from snellen.config import ConfigError
-from snellen.config.writing import whole_file
+from snellen.config.writing import identity, whole_file
 from snellen.inference.sources import Source
 
 __all__ = ["Drawings"]
@@ -35,7 +35,7 @@ class Drawings:
         self._taken: set[str] = set()
         self._names = {s.name: self._still(s.path) for s in sources if not s.video}
         self._videos = [s for s in sources if s.video]
-        self._read = {identity for s in sources if (identity := _identity(s.path))}
+        self._read = {found for s in sources if (found := identity(s.path))}
 
     def path(self, name: str) -> Path:
         """The file for a picture, or for a frame `VIDEO#FRAME`; frames are asked for once each."""
@@ -83,19 +83,10 @@ class Drawings:
                 yield self.folder / name
 
     def _refuse_source(self, file: Path) -> None:
-        if _identity(file) in self._read:
+        if identity(file) in self._read:
             raise ConfigError(
                 f"{file} is one of the pictures that are read, and {self._option} would write over it; choose another folder"
             )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from all others, whatever names and links lead to it; None where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # what is no name of a file
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _free(stem: str, ending: str, taken: set[str]) -> str:

@@ -21,7 +21,6 @@ __all__ = [
     "matrices_pay",
     "number",
     "outer",
-    "products_are_exact",
     "sum_type",
 ]
 
@@ -33,17 +32,6 @@ def matrices_pay(x: Tensor) -> bool:
     """Whether a dense product is the fastest way: for few pixels on a CPU, where torch treats short rows slowly."""
     few = x.shape[-2] * x.shape[-1] <= FEW_PIXELS
     return few and x.device.type == "cpu" and not channels_last(x) and not is_counting()
-
-
-def products_are_exact(x: Tensor) -> bool:
-    """Whether products keep all digits of float32, for positions in a picture: half a pixel of 800 is the tenth bit.
-
-    Programs allow fewer digits (`torch.set_float32_matmul_precision`, autocast), and may do so after a graph was made.
-    """
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    digits = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
-    return not torch.is_autocast_enabled("cpu") and digits in ("none", "ieee")
 
 
 def channels_last(x: Tensor) -> bool:

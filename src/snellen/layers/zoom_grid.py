@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.export import register_dataclass
 
-from snellen.layers.grid_forms import constant, products_are_exact
+from snellen.layers.grid_forms import constant
 
 __all__ = ["Legacy", "ZoomGrid", "affine_grid", "box_grid", "jacobian", "magnification", "uniform_grid"]
 
@@ -72,7 +72,7 @@ class ZoomGrid:
         """What torch's `grid_sample` wants: -1..1, for align_corners=False, or for True where the grid is a legacy one."""
         if not self.legacy:
             # Reading is linear with weights of sum 1: the few nodes are moved, not the many pixels.
-            return self._read(2 * self.nodes - 1, self.size, corners=False)
+            return self._read((2 * self.nodes).sub_(1), self.size, corners=False)
         g = (2 * self.nodes - 1).clamp(-1, 1).permute(0, 3, 1, 2)
         dense = F.interpolate(g, self.size, mode="bilinear", align_corners=self.legacy == "lzu")
         return dense.permute(0, 2, 3, 1)
@@ -95,13 +95,9 @@ class ZoomGrid:
             x, y = _along(nodes[:, 0, :, 0], 1, size[1], corners), _along(nodes[:, :, 0, 1], 1, size[0], corners)
             shape = (x.shape[0], y.shape[1], x.shape[1])
             return torch.stack((x[:, None].expand(shape), y[:, :, None].expand(shape)), dim=-1)
-        planes, sides = nodes.permute(0, 3, 1, 2), tuple(zip(size, nodes.shape[1:3], strict=True))
-        if products_are_exact(nodes):
-            down, across = (constant(_reader, nodes, side, corners, nodes.dtype) for side in sides)
-            planes = down @ (planes @ across.T)
-        else:
-            planes = _along(_along(planes, 3, size[1], corners), 2, size[0], corners)
-        return planes.permute(0, 2, 3, 1)
+        # Rows outermost, so that the second reading, of far more numbers, copies whole rows.
+        rows = _along(nodes.permute(1, 0, 3, 2), 3, size[1], corners)
+        return _along(rows, 0, size[0], corners).permute(1, 0, 3, 2)
 
 
 # torch.export and functorch need to look inside; the name lets an exported program be saved.
@@ -109,11 +105,14 @@ register_dataclass(ZoomGrid, serialized_type_name="snellen.ZoomGrid")
 
 
 def _along(values: Tensor, dim: int, pixels: int, corners: bool) -> Tensor:
-    """Evenly spaced values read linearly along an axis, at the middles of pixels or at their corners."""
+    """Evenly spaced values read linearly along an axis, at the middles of pixels or at their corners.
+
+    Not as a product with a matrix, of which `torch.set_float32_matmul_precision` and autocast may leave ten bits or fewer.
+    """
     side = (pixels, values.shape[dim])
-    near, far = constant(_neighbours, values, side, corners).unbind()
-    share = constant(_shares, values, side, corners, values.dtype)
-    share = share.view(-1, *[1] * (values.ndim - 1 - dim))
+    near = constant(_neighbours, values, side, corners, 0)
+    far = constant(_neighbours, values, side, corners, 1)
+    share = constant(_shares, values, side, corners, values.dtype, values.ndim - 1 - dim)
     # In place, since fresh memory takes as long as the arithmetic.
     return values.index_select(dim, near).lerp_(values.index_select(dim, far), share)
 
@@ -125,21 +124,20 @@ def _places(side: tuple[int, int], corners: bool) -> Float[Tensor, " n"]:
     return (places if corners else places[:-1] + 0.5) / pixels * (nodes - 1)
 
 
-def _reader(side: tuple[int, int], corners: bool, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n nodes"]:
-    """The matrix that reads nodes at `_places`."""
-    nodes = torch.arange(side[1], dtype=torch.float64)
-    return (1 - (_places(side, corners)[:, None] - nodes).abs()).clamp(min=0).to(device, dtype)
+def _neighbours(side: tuple[int, int], corners: bool, after: int, device: torch.device) -> Int[Tensor, " n"]:
+    """The nodes before each of `_places`, or those `after` them."""
+    return _before(side, corners).add(after).clamp(max=side[1] - 1).to(device)
 
 
-def _neighbours(side: tuple[int, int], corners: bool, device: torch.device) -> Int[Tensor, "2 n"]:
-    """The nodes before and after each of `_places`."""
-    near = _places(side, corners).long().clamp(max=max(side[1] - 2, 0))
-    return torch.stack((near, (near + 1).clamp(max=side[1] - 1))).to(device)
+def _before(side: tuple[int, int], corners: bool) -> Int[Tensor, " n"]:
+    return _places(side, corners).long().clamp(max=max(side[1] - 2, 0))
 
 
-def _shares(side: tuple[int, int], corners: bool, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " n"]:
-    """How far each of `_places` lies towards the node after it, 0 to 1."""
-    return (_places(side, corners) - _neighbours(side, corners, torch.device("cpu"))[0]).to(device, dtype)
+def _shares(
+    side: tuple[int, int], corners: bool, dtype: torch.dtype, behind: int, device: torch.device
+) -> Float[Tensor, "n ..."]:
+    """How far each of `_places` lies towards the node after it, 0 to 1; with as many axes of 1 `behind`."""
+    return (_places(side, corners) - _before(side, corners)).to(device, dtype).view(-1, *[1] * behind)
 
 
 def uniform_grid(

@@ -285,11 +285,12 @@ def _places(block: nn.Module) -> list[tuple[str, str]]:
     """Which children of a block are followed by a place."""
     children = dict(block.named_children())
     has = children.keys()
-    if {"norm1", "conv1", "norm2", "conv2"} <= has and list(has).index("conv1") < list(has).index("norm1"):
-        return [("norm2", "inner"), ("norm3", "residual")] if {"norm3", "conv3"} <= has else [("norm2", "residual")]
-    if {"norm1", "conv1", "norm2", "conv2", "norm3", "conv3"} <= has:
-        return [("conv2", "inner"), ("conv3", "residual")]
     if {"norm1", "conv1", "norm2", "conv2"} <= has:
+        order, deep = list(has), {"norm3", "conv3"} <= has
+        norms_first = order.index("norm1") < order.index("conv1")
+        if deep or not norms_first:
+            last = "conv" if norms_first else "norm"
+            return [(f"{last}2", "inner"), (f"{last}3", "residual")] if deep else [(f"{last}2", "residual")]
         # A residual block whose norms come first has a dense layer's names; only the latter gives fewer maps than it makes.
         made, given = (getattr(children[name], "out_channels", None) for name in ("conv1", "conv2"))
         return [("conv2", "residual" if made is not None and made == given else "dense")]
